@@ -1,0 +1,212 @@
+"""One resource alone: its spec checked and turned into a snapshot entry. References are only noted here."""
+
+from typing import TypeAlias
+
+import re2
+
+from merit_crds.problems import Problem, check_spec
+from merit_crds.resources import Resource
+from merit_crds.snapshot.model import (
+    Candidate,
+    ConsumerEntry,
+    CredentialRef,
+    Endpoint,
+    ModelPrice,
+    PricingEntry,
+    ProviderEntry,
+    Rates,
+    RouteEntry,
+    Tier,
+    TierCondition,
+)
+from merit_crds.v1alpha1 import (
+    Condition,
+    ConsumerSpec,
+    ModelRouteSpec,
+    Prices,
+    ProviderPricingSpec,
+    ProviderSpec,
+    TierSpec,
+)
+from merit_crds.v1alpha1.fields import ObjectRef, SecretKeySelector, milliseconds, pico, pico_per_token
+
+Entry: TypeAlias = ProviderEntry | PricingEntry | RouteEntry | ConsumerEntry
+
+_DEFAULT_EXPECTED_OUTPUT = 256
+
+
+def translate(resource: Resource) -> Entry | tuple[Problem, ...]:
+    """The resource's entry, with credentials unfingerprinted and references unresolved; or all its problems."""
+    spec = check_spec(resource)
+    if isinstance(spec, list):
+        return tuple(spec)
+    match spec:
+        case ProviderSpec():
+            return _provider(resource, spec)
+        case ProviderPricingSpec():
+            return _pricing(resource, spec)
+        case ModelRouteSpec():
+            return _route(resource, spec)
+        case ConsumerSpec():
+            return _consumer(resource, spec)
+    raise TypeError(f"no translation for {resource.id.kind}")
+
+
+def _credential(namespace: str, selector: SecretKeySelector) -> CredentialRef:
+    return CredentialRef(ref=f"{namespace}/{selector.name}/{selector.key}", fingerprint="")
+
+
+def _key(ref: ObjectRef, namespace: str) -> str:
+    return f"{ref.namespace or namespace}/{ref.name}"
+
+
+def _duplicates(values: list[str], path: tuple[str | int, ...], what: str) -> list[Problem]:
+    """List-map keys that occur twice: the API server refuses them, a folder can hold them."""
+    return [
+        Problem(path=(*path, i), reason=f"{what} occurs twice: remove one", value=repr(value))
+        for i, value in enumerate(values)
+        if value in values[:i]
+    ]
+
+
+def _provider(resource: Resource, spec: ProviderSpec) -> Entry | tuple[Problem, ...]:
+    problems = _duplicates([e.name for e in spec.endpoints], ("spec", "endpoints"), "endpoint name")
+    problems += _duplicates([h.name.lower() for h in spec.headers], ("spec", "headers"), "header")
+    if problems:
+        return tuple(problems)
+    t, limits = spec.timeouts, spec.limits
+    return ProviderEntry(
+        generation=resource.generation,
+        protocol=spec.protocol,
+        endpoints=tuple(Endpoint(name=e.name, url=e.url.rstrip("/"), region=e.region or "") for e in spec.endpoints),
+        api_key=_credential(resource.id.namespace, spec.credentials.api_key) if spec.credentials else None,
+        headers=tuple((h.name, h.value) for h in spec.headers),
+        connect_ms=_ms(t.connect if t else None, 2_000),
+        first_byte_ms=_ms(t.first_byte if t else None, 30_000),
+        idle_ms=_ms(t.idle if t else None, 15_000),
+        total_ms=_ms(t.total if t else None, 120_000),
+        concurrent_requests=(limits and limits.concurrent_requests) or 0,
+        requests_per_minute=(limits and limits.requests_per_minute) or 0,
+    )
+
+
+def _ms(duration: str | None, default: int) -> int:
+    return default if duration is None else max(1, milliseconds(duration))
+
+
+def _pricing(resource: Resource, spec: ProviderPricingSpec) -> Entry | tuple[Problem, ...]:
+    if problems := _duplicates([m.model for m in spec.models], ("spec", "models"), "model"):
+        return tuple(problems)
+    return PricingEntry(
+        generation=resource.generation,
+        provider=f"{resource.id.namespace}/{spec.provider_ref.name}",
+        models={
+            m.model: ModelPrice(
+                rates=_rates(m.prices),
+                capabilities=tuple(sorted(m.capabilities)),
+                context_window=m.context_window or 0,
+                max_output_tokens=m.max_output_tokens or 0,
+            )
+            for m in spec.models
+        },
+    )
+
+
+def _rates(prices: Prices) -> Rates:
+    return Rates(
+        input=pico_per_token(prices.input),
+        output=pico_per_token(prices.output),
+        cached_input=pico_per_token(prices.cached_input or prices.input),
+        cache_write=pico_per_token(prices.cache_write or prices.input),
+        request=pico(prices.request or "0"),
+    )
+
+
+def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, ...]:
+    problems = _duplicates(list(spec.models), ("spec", "models"), "model name")
+    for t, tier in enumerate(spec.tiers):
+        problems += _pattern_problems(t, tier)
+        refs = [f"{_key(c.provider, resource.id.namespace)} {c.model}" for c in tier.candidates]
+        problems += _duplicates(refs, ("spec", "tiers", t, "candidates"), "candidate")
+    if problems:
+        return tuple(problems)
+    timeouts, typical, cache = spec.timeouts, spec.typical_request, spec.cache
+    return RouteEntry(
+        generation=resource.generation,
+        models=spec.models,
+        tiers=tuple(_tier(resource, tier) for tier in spec.tiers),
+        attempts=spec.retry.attempts if spec.retry else 3,
+        first_byte_ms=_ms(timeouts.first_byte if timeouts else None, 0),
+        idle_ms=_ms(timeouts.idle if timeouts else None, 0),
+        total_ms=_ms(timeouts.total if timeouts else None, 120_000),
+        cache_ttl_ms=milliseconds(cache.exact.ttl) if cache and cache.exact else 0,
+        typical_input_tokens=typical.input_tokens if typical else 300,
+        typical_output_tokens=typical.output_tokens if typical else 60,
+        allowed_namespaces=spec.allowed_namespaces,
+    )
+
+
+def _pattern_problems(t: int, tier: TierSpec) -> list[Problem]:
+    problems = []
+    for w, condition in enumerate(tier.when):
+        if condition.last_message is None:
+            continue
+        try:
+            re2.compile(condition.last_message, quiet_options())
+        except re2.error as error:
+            path = ("spec", "tiers", t, "when", w, "lastMessage")
+            problems.append(
+                Problem(path=path, reason=f"is no RE2 pattern: {_words(error)}", value=repr(condition.last_message))
+            )
+    return problems
+
+
+def quiet_options() -> re2.Options:
+    """RE2 options: errors are returned, not printed; a pattern's program stays small."""
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 1 << 20
+    return options
+
+
+def _words(error: Exception) -> str:
+    text = error.args[0] if error.args else ""
+    return text.decode() if isinstance(text, bytes) else str(text)
+
+
+def _tier(resource: Resource, tier: TierSpec) -> Tier:
+    goals = tier.objectives
+    latency = goals.latency if goals else None
+    return Tier(
+        name=tier.name,
+        candidates=tuple(
+            Candidate(provider=_key(c.provider, resource.id.namespace), model=c.model, accuracy=float(c.accuracy or 0))
+            for c in tier.candidates
+        ),
+        when=tuple(_condition(c) for c in tier.when),
+        accuracy=float((goals and goals.accuracy) or 0),
+        percentile=int(latency.percentile[1:]) if latency else 95,
+        first_token_ms=milliseconds(latency.first_token) if latency and latency.first_token else 0,
+        total_ms=milliseconds(latency.total) if latency and latency.total else 0,
+        expected_output_tokens=tier.expected_output_tokens or _DEFAULT_EXPECTED_OUTPUT,
+    )
+
+
+def _condition(condition: Condition) -> TierCondition:
+    tokens = condition.input_tokens
+    return TierCondition(
+        at_least=(tokens and tokens.at_least) or 0,
+        below=(tokens and tokens.below) or 0,
+        uses=tuple(sorted(condition.uses)),
+        headers=tuple((h.name.lower(), h.value) for h in condition.headers),
+        last_message=condition.last_message or "",
+    )
+
+
+def _consumer(resource: Resource, spec: ConsumerSpec) -> Entry:
+    namespace = resource.id.namespace
+    return ConsumerEntry(
+        generation=resource.generation,
+        api_keys=tuple(_credential(namespace, key) for key in spec.api_keys),
+        routes=tuple(_key(r, namespace) for r in spec.routes) or (f"{namespace}/*",),
+    )

@@ -1,0 +1,5 @@
+"""What a request costs. Integers throughout: money is pico-dollars (1e-12 USD), rates are pico-dollars per token."""
+
+from merit_crds.pricing.cost import CostDetails, Usage, cost, cost_details, usd
+
+__all__ = ["CostDetails", "Usage", "cost", "cost_details", "usd"]

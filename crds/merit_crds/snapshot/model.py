@@ -1,0 +1,147 @@
+"""Entries of the snapshot. Keys are `namespace/name`; times are milliseconds; money is pico-dollars.
+
+Every entry carries the generation that it was compiled from, so that a pod's ACK of a version says which generations
+it serves. A pod refuses fields that it does not know, rather than serve a price or a limit half understood.
+"""
+
+import msgspec
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all parts. Defaults are written out: msgspec omits them by identity, which would break the digest."""
+
+
+class CredentialRef(Entry, frozen=True):
+    """Where a credential is, never what it is."""
+
+    ref: str
+    """`namespace/secret/key`."""
+    fingerprint: str
+    """First 12 hex digits of a SHA-256 of the value: changes with a rotation, gives nothing away."""
+
+
+class Endpoint(Entry, frozen=True):
+    """One place where a provider is reached."""
+
+    name: str
+    url: str
+    region: str = ""
+
+
+class ProviderEntry(Entry, frozen=True):
+    """One account at one vendor."""
+
+    generation: int
+    protocol: str
+    endpoints: tuple[Endpoint, ...]
+    api_key: CredentialRef | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    connect_ms: int = 2_000
+    first_byte_ms: int = 30_000
+    idle_ms: int = 15_000
+    total_ms: int = 120_000
+    concurrent_requests: int = 0
+    """Per pod; 0 is no limit."""
+    requests_per_minute: int = 0
+    """Per pod; 0 is no limit."""
+
+
+class Rates(Entry, frozen=True):
+    """Pico-dollars per token; `request` in pico-dollars per call."""
+
+    input: int
+    output: int
+    cached_input: int
+    cache_write: int
+    request: int = 0
+
+
+class ModelPrice(Entry, frozen=True):
+    """One model of a price list."""
+
+    rates: Rates
+    capabilities: tuple[str, ...] = ()
+    context_window: int = 0
+    """Tokens; 0 is unknown."""
+    max_output_tokens: int = 0
+
+
+class PricingEntry(Entry, frozen=True):
+    """What one provider charges."""
+
+    generation: int
+    provider: str
+    models: dict[str, ModelPrice]
+
+
+class Candidate(Entry, frozen=True):
+    """One (provider, model) that a tier may use; its provider and price are in the same snapshot."""
+
+    provider: str
+    model: str
+    accuracy: float = 0.0
+
+
+class TierCondition(Entry, frozen=True):
+    """True when all that it names holds."""
+
+    at_least: int = 0
+    below: int = 0
+    """Estimated input tokens; 0 is no bound."""
+    uses: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    """Lower-case names and exact values."""
+    last_message: str = ""
+    """RE2 pattern."""
+
+
+class Tier(Entry, frozen=True):
+    """A class of requests."""
+
+    name: str
+    candidates: tuple[Candidate, ...]
+    when: tuple[TierCondition, ...] = ()
+    accuracy: float = 0.0
+    """Floor; 0 is none."""
+    percentile: int = 95
+    first_token_ms: int = 0
+    total_ms: int = 0
+    """Latency ceilings; 0 is none."""
+    expected_output_tokens: int = 256
+
+
+class RouteEntry(Entry, frozen=True):
+    """How requests for some model names are served."""
+
+    generation: int
+    models: tuple[str, ...]
+    tiers: tuple[Tier, ...]
+    attempts: int = 3
+    first_byte_ms: int = 0
+    idle_ms: int = 0
+    """Narrower than the provider's; 0 is the provider's own."""
+    total_ms: int = 120_000
+    cache_ttl_ms: int = 0
+    """Exact cache; 0 is off."""
+    typical_input_tokens: int = 300
+    typical_output_tokens: int = 60
+    allowed_namespaces: tuple[str, ...] = ()
+
+
+class ConsumerEntry(Entry, frozen=True):
+    """Who may call which routes."""
+
+    generation: int
+    api_keys: tuple[CredentialRef, ...]
+    routes: tuple[str, ...]
+    """`namespace/name`, or `namespace/*` for all of a namespace."""
+
+
+class Snapshot(Entry, frozen=True):
+    """All that a pod needs, apart from the values of credentials."""
+
+    format: int
+    providers: dict[str, ProviderEntry] = {}
+    pricings: dict[str, PricingEntry] = {}
+    routes: dict[str, RouteEntry] = {}
+    consumers: dict[str, ConsumerEntry] = {}

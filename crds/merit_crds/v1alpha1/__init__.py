@@ -1,0 +1,50 @@
+"""The custom resources of group merit.dev, version v1alpha1, exactly as users write them.
+
+Every list and string is bounded, so that the API server can estimate the cost of the rules. No defaults that depend on
+anything but the field itself: the operator never writes into a spec.
+"""
+
+from pydantic import BaseModel
+
+from merit_crds.v1alpha1.consumer import ConsumerSpec, RouteRef
+from merit_crds.v1alpha1.model_route import (
+    CachePolicy,
+    CandidateSpec,
+    Condition,
+    ModelRouteSpec,
+    Objectives,
+    RetryPolicy,
+    TierSpec,
+    TypicalRequest,
+)
+from merit_crds.v1alpha1.provider import EndpointSpec, Limits, ProviderSpec, ProviderTimeouts
+from merit_crds.v1alpha1.provider_pricing import ModelPricing, Prices, ProviderPricingSpec
+
+SPECS: dict[str, type[BaseModel]] = {
+    "Provider": ProviderSpec,
+    "ProviderPricing": ProviderPricingSpec,
+    "ModelRoute": ModelRouteSpec,
+    "Consumer": ConsumerSpec,
+}
+"""Kind to the model of its spec."""
+
+__all__ = [
+    "SPECS",
+    "CachePolicy",
+    "CandidateSpec",
+    "Condition",
+    "ConsumerSpec",
+    "EndpointSpec",
+    "Limits",
+    "ModelPricing",
+    "ModelRouteSpec",
+    "Objectives",
+    "Prices",
+    "ProviderPricingSpec",
+    "ProviderSpec",
+    "ProviderTimeouts",
+    "RetryPolicy",
+    "RouteRef",
+    "TierSpec",
+    "TypicalRequest",
+]

@@ -1,0 +1,149 @@
+"""Field types shared by the resources: each knows its pattern, its bound, and the words that tell a user how to fix it."""
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+
+class Part(BaseModel):
+    """Base of every part of a resource: frozen, camelCase on the wire, unknown fields are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, strict=True)
+
+
+def _text(pattern: str, hint: str, *, longest: int) -> tuple[BeforeValidator, WithJsonSchema]:
+    compiled = re.compile(pattern)
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str):
+            raise PydanticCustomError("type", "must be a quoted string: {hint}", {"hint": hint})
+        if len(value) > longest:
+            raise PydanticCustomError("length", "must have at most {longest} characters", {"longest": longest})
+        if not compiled.search(value):
+            raise PydanticCustomError("format", "must be {hint}", {"hint": hint})
+        return value
+
+    schema = {"type": "string", "pattern": pattern, "maxLength": longest, "minLength": 1}
+    return BeforeValidator(check), WithJsonSchema(schema)
+
+
+Name = Annotated[str, *_text(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "a DNS label such as 'us-east-1'", longest=63)]
+"""A lower-case DNS label."""
+
+ObjectName = Annotated[
+    str, *_text(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", "the name of an object, such as 'openai'", longest=253)
+]
+"""The name of a Kubernetes object."""
+
+SecretKey = Annotated[str, *_text(r"^[-._a-zA-Z0-9]+$", "a key of a Secret, such as 'apiKey'", longest=253)]
+
+ModelName = Annotated[
+    str,
+    *_text(r"^[A-Za-z0-9][-A-Za-z0-9._:/@+]*$", "a model name without spaces, such as 'gpt-4o-mini'", longest=128),
+]
+"""A model's name, at a vendor or as clients ask for it."""
+
+HeaderName = Annotated[
+    str, *_text(r"^[a-zA-Z0-9][-a-zA-Z0-9_]*$", "an HTTP header name, such as 'OpenAI-Organization'", longest=64)
+]
+HeaderValue = Annotated[str, *_text(r"^[\x20-\x7e]+$", "printable ASCII without line breaks", longest=1024)]
+
+Url = Annotated[
+    str,
+    *_text(
+        r"^https?://[A-Za-z0-9.\-\[\]:]+(/[-A-Za-z0-9._~/%:]*)?$",
+        "an http(s) URL up to and with the version, such as 'https://api.openai.com/v1', without query or user",
+        longest=512,
+    ),
+]
+
+Price = Annotated[
+    str,
+    *_text(
+        r"^(0|[1-9][0-9]{0,6})(\.[0-9]{1,6})?$",
+        'a decimal string of at most 7 digits and 6 decimals in USD, such as "0.15"',
+        longest=14,
+    ),
+]
+"""Decimal USD: per million tokens, or per call where the field says so. Six decimals are one pico-dollar per token."""
+
+Fraction = Annotated[
+    str, *_text(r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$", 'a decimal string from "0" to "1", such as "0.92"', longest=6)
+]
+
+Duration = Annotated[
+    str, *_text(r"^([0-9]{1,5}(h|m|s|ms)){1,4}$", "a duration such as '500ms', '30s' or '1m30s'", longest=24)
+]
+"""A Gateway API duration."""
+
+Pattern = Annotated[str, *_text(r"^[^\x00]+$", "an RE2 pattern such as '(?i)refund|chargeback'", longest=256)]
+
+NamespaceGrant = Annotated[
+    str, *_text(r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$", "a namespace, or '*' for all of them", longest=63)
+]
+
+Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
+"""A number of tokens."""
+
+
+class SecretKeySelector(Part):
+    """One key of a Secret in the resource's own namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret, in this namespace.")
+    key: SecretKey = Field(description="Key inside the Secret.")
+
+
+class ObjectRef(Part):
+    """A resource by name; in another namespace only where that resource's allowedNamespaces says so."""
+
+    name: ObjectName = Field(description="Name of the resource.")
+    namespace: Name | None = Field(
+        default=None, description="Its namespace; this one when absent. Another one must allow it in allowedNamespaces."
+    )
+
+
+_UNITS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+
+
+def milliseconds(duration: str) -> int:
+    """A `Duration` in whole milliseconds."""
+    return sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"([0-9]+)(ms|h|m|s)", duration))
+
+
+def pico_per_token(price: str) -> int:
+    """USD per million tokens as pico-dollars (1e-12 USD) per token, exactly."""
+    return int(Decimal(price) * 1_000_000)
+
+
+def pico(price: str) -> int:
+    """USD as pico-dollars, exactly."""
+    return int(Decimal(price) * 1_000_000_000_000)
+
+
+def listed(
+    *, keys: tuple[str, ...] = (), unique: bool = False, rules: tuple[dict[str, str], ...] = ()
+) -> Callable[..., None]:
+    """Kubernetes list semantics and CEL rules for a field's schema."""
+
+    def extend(schema: dict[str, Any]) -> None:
+        if keys:
+            schema["x-kubernetes-list-type"] = "map"
+            schema["x-kubernetes-list-map-keys"] = list(keys)
+        elif unique:
+            schema["x-kubernetes-list-type"] = "set"
+        else:
+            schema["x-kubernetes-list-type"] = "atomic"
+        if rules:
+            schema["x-kubernetes-validations"] = list(rules)
+
+    return extend
+
+
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """CEL rules as (rule, message a user sees)."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}

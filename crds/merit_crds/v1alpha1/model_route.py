@@ -1,0 +1,225 @@
+"""ModelRoute: the model names that clients ask for, and how requests for them are served."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from merit_crds.v1alpha1.fields import (
+    Duration,
+    Fraction,
+    HeaderName,
+    HeaderValue,
+    ModelName,
+    Name,
+    NamespaceGrant,
+    ObjectRef,
+    Part,
+    Pattern,
+    Tokens,
+    listed,
+    rules,
+)
+
+Feature = Literal["Tools", "Images", "JsonSchema", "Streaming"]
+
+
+class TokenRange(Part):
+    """A range of estimated input tokens; at least one end."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("has(self.atLeast) || has(self.below)", "inputTokens needs atLeast, below, or both"),
+            ("!(has(self.atLeast) && has(self.below)) || self.atLeast < self.below", "atLeast must be less than below"),
+        )
+    )
+
+    at_least: Tokens | None = Field(default=None, description="This many or more.")
+    below: Tokens | None = Field(default=None, description="Fewer than this many.")
+
+    @model_validator(mode="after")
+    def _is_range(self) -> "TokenRange":
+        if self.at_least is None and self.below is None:
+            raise PydanticCustomError("range", "inputTokens needs atLeast, below, or both")
+        if self.at_least is not None and self.below is not None and self.at_least >= self.below:
+            raise PydanticCustomError("range", "atLeast must be less than below")
+        return self
+
+
+class HeaderMatch(Part):
+    """A request header with exactly this value."""
+
+    name: HeaderName = Field(description="Header name, in any case.")
+    value: HeaderValue = Field(description="Exact value.")
+
+
+class Condition(Part):
+    """True when all that it names holds."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "has(self.inputTokens) || has(self.uses) || has(self.headers) || has(self.lastMessage)",
+                "a condition needs inputTokens, uses, headers or lastMessage",
+            )
+        )
+    )
+
+    input_tokens: TokenRange | None = Field(default=None, description="Estimated input tokens of the request.")
+    uses: tuple[Feature, ...] = Field(
+        default=(),
+        max_length=4,
+        description="Features that the request uses, all of them.",
+        json_schema_extra=listed(unique=True),
+    )
+    headers: tuple[HeaderMatch, ...] = Field(
+        default=(), max_length=8, description="Request headers, all of them.", json_schema_extra=listed(keys=("name",))
+    )
+    last_message: Pattern | None = Field(
+        default=None, description="RE2 pattern found in the text of the last user message."
+    )
+
+    @model_validator(mode="after")
+    def _names_something(self) -> "Condition":
+        if self.input_tokens is None and not self.uses and not self.headers and self.last_message is None:
+            raise PydanticCustomError("empty_condition", "a condition needs inputTokens, uses, headers or lastMessage")
+        return self
+
+
+class CandidateSpec(Part):
+    """One (provider, model) that a tier may use."""
+
+    provider: ObjectRef = Field(description="The Provider.")
+    model: ModelName = Field(description="The model's name at that provider; it needs a price in a ProviderPricing.")
+    accuracy: Fraction | None = Field(
+        default=None, description="Share of this tier's requests that it answers well, 0 to 1."
+    )
+
+
+class LatencyObjective(Part):
+    """Ceilings on measured latency."""
+
+    percentile: Literal["P50", "P90", "P95", "P99"] = Field(default="P95", description="Which percentile must hold.")
+    first_token: Duration | None = Field(default=None, description="Time to first token, streamed requests.")
+    total: Duration | None = Field(default=None, description="Time to the end of the answer.")
+
+
+class Objectives(Part):
+    """What a candidate must meet. When none does, the best one is used and the response says so."""
+
+    accuracy: Fraction | None = Field(
+        default=None, description="Floor; a candidate without a stated accuracy misses it."
+    )
+    latency: LatencyObjective | None = Field(default=None, description="Ceilings, from live traffic.")
+
+
+class TierSpec(Part):
+    """A class of requests with its candidates and objectives."""
+
+    name: Name = Field(description="Name of the tier, unique in this route.")
+    when: tuple[Condition, ...] = Field(
+        default=(),
+        max_length=16,
+        description="The tier is taken when one of these holds. Every tier but the last has some; the last has none.",
+        json_schema_extra=listed(),
+    )
+    candidates: tuple[CandidateSpec, ...] = Field(
+        min_length=1,
+        max_length=64,
+        description="Models that may serve this tier, in any order.",
+        json_schema_extra=listed(),
+    )
+    objectives: Objectives | None = Field(default=None, description="What a candidate must meet.")
+    expected_output_tokens: Tokens | None = Field(
+        default=None, description="Output tokens assumed until traffic has taught better; default 256."
+    )
+
+
+class RouteTimeouts(Part):
+    """Narrower limits than the providers' own."""
+
+    first_byte: Duration | None = Field(default=None, description="From an attempt's start to its response's head.")
+    idle: Duration | None = Field(default=None, description="Between two pieces of a body.")
+    total: Duration | None = Field(default=None, description="The whole request, all attempts together; default 120s.")
+
+
+class RetryPolicy(Part):
+    """How far a request goes down the merit order."""
+
+    attempts: int = Field(default=3, ge=1, le=16, description="Most attempts of one request.")
+
+
+class ExactCache(Part):
+    """Identical requests of one consumer share an answer."""
+
+    ttl: Duration = Field(description="How long an answer may be served again.")
+
+
+class CachePolicy(Part):
+    """Which answers may be served again."""
+
+    exact: ExactCache | None = Field(default=None, description="Answers to identical requests; off when absent.")
+
+
+class TypicalRequest(Part):
+    """The request at which status shows the merit order."""
+
+    input_tokens: Tokens = Field(default=300, description="Input tokens.")
+    output_tokens: Tokens = Field(default=60, description="Output tokens.")
+
+
+class ModelRouteSpec(Part):
+    """The model names that clients ask for, and how requests for them are served."""
+
+    models: tuple[ModelName, ...] = Field(
+        min_length=1,
+        max_length=32,
+        description="Model names that clients ask for.",
+        json_schema_extra=listed(unique=True),
+    )
+    tiers: tuple[TierSpec, ...] = Field(
+        min_length=1,
+        max_length=8,
+        description="Tried in this order; the first whose condition holds is taken.",
+        json_schema_extra={
+            **rules(
+                (
+                    "!has(self[size(self) - 1].when) || size(self[size(self) - 1].when) == 0",
+                    "the last tier can't have `when`: it takes every request that no other tier took",
+                ),
+                (
+                    "self.all(t, t.name == self[size(self) - 1].name || (has(t.when) && size(t.when) > 0))",
+                    "every tier but the last needs `when`, else the tiers below it are never reached",
+                ),
+                ("self.all(t, self.exists_one(o, o.name == t.name))", "tier names must be unique"),
+            ),
+            "x-kubernetes-list-type": "atomic",
+        },
+    )
+    timeouts: RouteTimeouts | None = Field(default=None, description="Narrower limits than the providers' own.")
+    retry: RetryPolicy | None = Field(default=None, description="How far a request goes down the merit order.")
+    cache: CachePolicy | None = Field(default=None, description="Which answers may be served again.")
+    typical_request: TypicalRequest | None = Field(
+        default=None, description="The request at which status shows the merit order; default 300 in, 60 out."
+    )
+    allowed_namespaces: tuple[NamespaceGrant, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Other namespaces whose Consumers may call this route; '*' is every one.",
+        json_schema_extra=listed(unique=True),
+    )
+
+    @model_validator(mode="after")
+    def _tiers_are_reachable(self) -> "ModelRouteSpec":
+        names = [tier.name for tier in self.tiers]
+        if len(set(names)) < len(names):
+            raise PydanticCustomError("tiers", "tier names must be unique")
+        if self.tiers[-1].when:
+            raise PydanticCustomError(
+                "tiers", "the last tier can't have `when`: it takes every request that no other tier took"
+            )
+        if any(not tier.when for tier in self.tiers[:-1]):
+            raise PydanticCustomError(
+                "tiers", "every tier but the last needs `when`, else the tiers below it are never reached"
+            )
+        return self

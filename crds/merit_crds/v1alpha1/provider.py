@@ -1,0 +1,108 @@
+"""Provider: one account at one LLM vendor."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from merit_crds.v1alpha1.fields import (
+    Duration,
+    HeaderName,
+    HeaderValue,
+    Name,
+    NamespaceGrant,
+    Part,
+    SecretKeySelector,
+    Url,
+    listed,
+    rules,
+)
+
+RESERVED_HEADERS = frozenset({"authorization", "host", "content-length", "transfer-encoding", "connection"})
+
+
+class EndpointSpec(Part):
+    """One place where the provider is reached."""
+
+    name: Name = Field(description="Name of the endpoint, unique in this provider.")
+    url: Url = Field(description="Base URL up to and with the version, e.g. https://api.openai.com/v1.")
+    region: Name | None = Field(default=None, description="Region, for the user's eyes and for metrics.")
+
+
+class Credentials(Part):
+    """How Merit proves itself to the vendor."""
+
+    api_key: SecretKeySelector = Field(description="The key, sent as 'Authorization: Bearer'.")
+
+
+class Header(Part):
+    """One header added to every request to this provider."""
+
+    name: HeaderName = Field(description="Header name.")
+    value: HeaderValue = Field(description="Header value; not for secrets, it is shown in the snapshot.")
+
+
+class ProviderTimeouts(Part):
+    """Limits of one attempt; a ModelRoute may narrow them."""
+
+    connect: Duration | None = Field(default=None, description="TCP and TLS, default 2s.")
+    first_byte: Duration | None = Field(
+        default=None, description="From the request to the response's head, default 30s."
+    )
+    idle: Duration | None = Field(default=None, description="Between two pieces of a body, default 15s.")
+    total: Duration | None = Field(default=None, description="The whole attempt, default 120s.")
+
+
+class Limits(Part):
+    """What Merit never exceeds at this provider. Counted in each data-plane pod by itself."""
+
+    concurrent_requests: int | None = Field(default=None, ge=1, le=100_000, description="Requests in flight per pod.")
+    requests_per_minute: int | None = Field(
+        default=None, ge=1, le=10_000_000, description="Requests per minute per pod."
+    )
+
+
+class ProviderSpec(Part):
+    """One account at one LLM vendor: protocol, endpoints, credentials, limits."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.headers) || self.headers.all(h, !(h.name.lowerAscii() in ['authorization', 'host', "
+                "'content-length', 'transfer-encoding', 'connection']))",
+                "headers can't set authorization, host, content-length, transfer-encoding or connection: "
+                "use credentials for keys, Merit sets the rest",
+            )
+        )
+    )
+
+    protocol: Literal["OpenAI"] = Field(description="The wire protocol that the vendor speaks.")
+    endpoints: tuple[EndpointSpec, ...] = Field(
+        min_length=1,
+        max_length=16,
+        description="Where the provider is reached; tried in this order.",
+        json_schema_extra=listed(keys=("name",)),
+    )
+    credentials: Credentials | None = Field(default=None, description="Absent for a server that asks for none.")
+    headers: tuple[Header, ...] = Field(
+        default=(), max_length=16, description="Added to every request.", json_schema_extra=listed(keys=("name",))
+    )
+    timeouts: ProviderTimeouts | None = Field(default=None, description="Limits of one attempt.")
+    limits: Limits | None = Field(default=None, description="What Merit never exceeds here.")
+    allowed_namespaces: tuple[NamespaceGrant, ...] = Field(
+        default=(),
+        max_length=64,
+        description="Other namespaces whose ModelRoutes may use this provider; '*' is every one.",
+        json_schema_extra=listed(unique=True),
+    )
+
+    @model_validator(mode="after")
+    def _no_reserved_header(self) -> "ProviderSpec":
+        for header in self.headers:
+            if header.name.lower() in RESERVED_HEADERS:
+                raise PydanticCustomError(
+                    "reserved_header",
+                    "headers can't set {name}: use credentials for keys, Merit sets the rest",
+                    {"name": header.name},
+                )
+        return self
