@@ -1,0 +1,3 @@
+module merit.dev/bench/load
+
+go 1.24

@@ -1,0 +1,11 @@
+"""Where things lie."""
+
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parent
+ROOT = BENCH.parent
+BINARY = BENCH / "bin" / "load"
+GO_SOURCES = BENCH / "load"
+CHAT = BENCH / "bodies" / "chat.json"
+CHAT_STREAM = BENCH / "bodies" / "chat-stream.json"
+RESULTS = BENCH / "results.json"
