@@ -1,0 +1,1 @@
+"""The admin port: push, health, metrics, dumps. Never the data port."""

@@ -1,0 +1,134 @@
+"""The admin port's application."""
+
+import hmac
+from collections.abc import Callable
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from prometheus_client import CollectorRegistry
+
+from merit_crds.push import (
+    FORMAT_HEADER,
+    MAX_PUSH_BYTES,
+    SNAPSHOT_PATH,
+    TERM_HEADER,
+    VERSION_HEADER,
+    VERSION_PATH,
+    Ack,
+    Nack,
+    Rejection,
+)
+from merit_crds.snapshot import FORMAT, encode
+from merit_dataplane.observability.metrics import exposition
+from merit_dataplane.snapshots.holder import SnapshotHolder
+from merit_dataplane.snapshots.receiver import Receiver
+
+_STATUS = {
+    Rejection.UNAUTHORIZED: 401,
+    Rejection.STALE_TERM: 409,
+    Rejection.TOO_LARGE: 413,
+    Rejection.UNKNOWN_FORMAT: 426,
+}
+_encode = msgspec.json.Encoder().encode
+
+
+def create_admin(
+    *,
+    holder: SnapshotHolder,
+    receiver: Receiver | None,
+    token: Callable[[], str],
+    registry: CollectorRegistry,
+    draining: Callable[[], bool],
+) -> FastAPI:
+    """The admin application.
+
+    `receiver` is None for a standalone gateway: its folder is the only source. `token` gives the push token at each
+    call, so that a rotated one counts at once; an empty token lets nobody in.
+    """
+    api = FastAPI(title="Merit admin", docs_url=None, redoc_url=None, openapi_url=None)
+    _add_push(api, holder=holder, receiver=receiver, token=token)
+    _add_health(api, holder=holder, registry=registry, draining=draining)
+    return api
+
+
+def _add_push(  # noqa: C901 # three endpoints behind one check
+    api: FastAPI, *, holder: SnapshotHolder, receiver: Receiver | None, token: Callable[[], str]
+) -> None:
+    def authorized(request: Request) -> bool:
+        expected, given = token(), request.headers.get("authorization", "")
+        return bool(expected) and hmac.compare_digest(given.encode(), f"Bearer {expected}".encode())
+
+    def refuse(rejection: Rejection, message: str) -> Response:
+        nack = Nack(version=holder.version, rejection=rejection, message=message, term=holder.term)
+        return _json(nack, _STATUS.get(rejection, 422))
+
+    @api.put(SNAPSHOT_PATH)
+    async def push(request: Request) -> Response:
+        """The operator's push: see merit_crds.push."""
+        if receiver is None or not authorized(request):
+            return refuse(Rejection.UNAUTHORIZED, "the push token is missing or wrong")
+        if request.headers.get(FORMAT_HEADER) != str(FORMAT):
+            return refuse(Rejection.UNKNOWN_FORMAT, f"this pod knows snapshot format {FORMAT}")
+        try:
+            term = int(request.headers.get(TERM_HEADER, ""))
+        except ValueError:
+            return refuse(Rejection.MALFORMED, f"header {TERM_HEADER} must be a whole number")
+        data = await _bounded_body(request)
+        if data is None:
+            return refuse(Rejection.TOO_LARGE, f"a push has at most {MAX_PUSH_BYTES} bytes")
+        answer = await receiver.receive(data, version=request.headers.get(VERSION_HEADER, ""), term=term)
+        return _json(answer, 200 if isinstance(answer, Ack) else _STATUS.get(answer.rejection, 422))
+
+    @api.get(VERSION_PATH)
+    async def version(request: Request) -> Response:
+        """What this pod serves."""
+        if receiver is None or not authorized(request):
+            return refuse(Rejection.UNAUTHORIZED, "the push token is missing or wrong")
+        return _json(receiver.serving(), 200)
+
+    @api.get(SNAPSHOT_PATH)
+    async def dump(request: Request) -> Response:
+        """The snapshot in force, canonical bytes; it holds no credentials."""
+        if receiver is not None and not authorized(request):
+            return refuse(Rejection.UNAUTHORIZED, "the push token is missing or wrong")
+        if holder.tables is None:
+            return Response(b"", 404)
+        headers = {VERSION_HEADER: holder.version, TERM_HEADER: str(holder.term)}
+        return Response(encode(holder.tables.snapshot), 200, headers=headers, media_type="application/json")
+
+
+def _add_health(
+    api: FastAPI, *, holder: SnapshotHolder, registry: CollectorRegistry, draining: Callable[[], bool]
+) -> None:
+    @api.get("/livez")
+    async def live() -> Response:
+        """The event loop turns."""
+        return Response("ok\n")
+
+    @api.get("/readyz")
+    async def ready() -> Response:
+        """There is a snapshot, and the pod isn't draining. Nothing else: nobody's absence makes a pod unready."""
+        if draining():
+            return Response("draining\n", 503)
+        if holder.tables is None:
+            return Response("no snapshot yet\n", 503)
+        return Response(f"serving {holder.version[:12]}\n")
+
+    @api.get("/metrics")
+    async def metrics() -> Response:
+        """Prometheus text."""
+        return Response(exposition(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _json(answer: Ack | Nack, status: int) -> Response:
+    return Response(_encode(answer), status, media_type="application/json")
+
+
+async def _bounded_body(request: Request) -> bytes | None:
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > MAX_PUSH_BYTES:
+            return None
+        pieces.append(piece)
+    return b"".join(pieces)

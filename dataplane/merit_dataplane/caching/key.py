@@ -1,0 +1,21 @@
+"""The exact cache's key: a hash of everything that can change an answer, and of whose answer it is."""
+
+import hashlib
+
+import msgspec
+
+from merit_dataplane.wire.openai_request import Call
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+_IGNORED = frozenset({"stream", "stream_options", "usage", "user", "metadata", "store"})
+"""Fields that change how an answer is delivered or filed, not what it says."""
+
+
+def exact_key(call: Call, *, consumer: str, route: str) -> bytes:
+    """SHA-256 over the consumer, the route and the canonical request."""
+    fields = {name: msgspec.json.decode(raw) for name, raw in call.fields.items() if name not in _IGNORED}
+    digest = hashlib.sha256()
+    for part in (consumer.encode(), route.encode(), call.operation.encode(), _encode(fields)):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()

@@ -1,0 +1,103 @@
+"""`merit serve DIR` and `merit serve --from-operator`."""
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import sys
+from pathlib import Path
+
+from merit_dataplane.serve import run as serve
+from merit_dataplane.settings import Address, Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="folder of resource YAML (standalone)")
+    parser.add_argument("--from-operator", action="store_true", help="take snapshots from the operator's push instead")
+    parser.add_argument("--listen", type=_address, default=Address("127.0.0.1", 8080), metavar="HOST:PORT")
+    parser.add_argument("--admin-listen", type=_address, default=Address("127.0.0.1", 8081), metavar="HOST:PORT")
+    parser.add_argument(
+        "--watch", action=argparse.BooleanOptionalAction, default=True, help="reload when the folder changes"
+    )
+    parser.add_argument("--secrets", type=Path, metavar="DIR", help="Secrets as files: DIR/[NAMESPACE/]NAME/KEY")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="the push token (with --from-operator)")
+    parser.add_argument("--state-dir", type=Path, metavar="DIR", help="keeps the last good snapshot over a restart")
+    parser.add_argument(
+        "--last-good-dir", type=Path, metavar="DIR", help="where the cluster's last good copy is mounted"
+    )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate of the admin port")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key")
+    parser.add_argument(
+        "--drain-seconds", type=float, default=5.0, metavar="S", help="from SIGTERM to refusing connections"
+    )
+    parser.add_argument(
+        "--grace-seconds", type=float, default=120.0, metavar="S", help="then, for open requests to end"
+    )
+    parser.add_argument(
+        "--request-log", action=argparse.BooleanOptionalAction, default=True, help="one JSON line per request"
+    )
+    parser.add_argument(
+        "--max-body", type=_mebibytes, default=50, metavar="MIB", help="longest request body, default 50"
+    )
+    parser.add_argument(
+        "--cache", type=_mebibytes, default=64, metavar="MIB", help="size of the exact cache, default 64"
+    )
+    parser.set_defaults(parser=parser)
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _mebibytes(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"must be a whole number of MiB (is {text!r})")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until a signal."""
+    if (args.folder is None) == (not args.from_operator):
+        args.parser.error("give either DIR or --from-operator")
+    if args.from_operator and args.token_file is None:
+        args.parser.error("--from-operator needs --token-file: without a token no push is accepted")
+    if (args.tls_cert is None) != (args.tls_key is None):
+        args.parser.error("--tls-cert and --tls-key belong together")
+    if args.folder is not None and not args.folder.is_dir():
+        args.parser.error(f"{args.folder} is no folder")
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+    settings = Settings(
+        listen=args.listen,
+        admin_listen=args.admin_listen,
+        folder=args.folder,
+        secrets_folder=args.secrets,
+        watch=args.watch,
+        token_file=args.token_file,
+        state_dir=args.state_dir,
+        last_good_dir=args.last_good_dir,
+        tls_cert=args.tls_cert,
+        tls_key=args.tls_key,
+        drain_seconds=args.drain_seconds,
+        grace_seconds=args.grace_seconds,
+        request_log=args.request_log,
+        max_body_bytes=args.max_body * 1024 * 1024,
+        cache_bytes=args.cache * 1024 * 1024,
+        pod=os.environ.get("POD_NAME", ""),
+    )
+    _run_loop(settings)
+    return 0
+
+
+def _run_loop(settings: Settings) -> None:
+    import uvloop  # noqa: PLC0415 # only a server needs it
+
+    gc.freeze()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings))

@@ -1,0 +1,1 @@
+"""Which candidates may serve a request, and in which order. Pure: time is an argument."""

@@ -1,0 +1,119 @@
+"""The merit order of one request: its candidates, cheapest first, in three classes.
+
+1. admissible: capable, available, meets every objective as far as is known; by expected cost.
+2. misses an objective: used when no better one is left, the most accurate first, then the fastest, then the cheapest.
+3. unavailable now (rate limited, open circuit, own limit reached): the last resort before an error.
+
+Candidates that lack a capability which the request uses are not in the order at all.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from merit_crds.pricing import Usage, cost
+from merit_dataplane.snapshots.tables import Target, TierPlan
+from merit_dataplane.wire.features import names
+from merit_dataplane.wire.openai_request import Call
+
+
+class Standing(IntEnum):
+    """Class of a candidate in the order."""
+
+    ADMISSIBLE = 0
+    MISSES_OBJECTIVE = 1
+    UNAVAILABLE = 2
+    INCAPABLE = 3
+
+
+class Bid(NamedTuple):
+    """One candidate for one request."""
+
+    standing: Standing
+    rank: tuple[float, ...]
+    cost: int
+    """Expected, in pico-dollars."""
+    name: tuple[str, ...]
+    """Breaks ties, so that equal prices have a fixed order."""
+    target: Target
+    reason: str = ""
+    """Why it is not admissible."""
+
+    @property
+    def expected(self) -> int:
+        """Expected cost in pico-dollars."""
+        return self.cost
+
+
+def merit_order(tier: TierPlan, call: Call, now: float) -> list[Bid]:
+    """Bids of all candidates but the incapable ones, best first. `now`: `loop.time()`."""
+    bids = [bid for bid in _bids(tier, call, now) if bid.standing is not Standing.INCAPABLE]
+    bids.sort(key=_key)
+    return bids
+
+
+def explain(tier: TierPlan, call: Call, now: float) -> list[Bid]:
+    """Bids of all candidates, each with the reason why it is not first."""
+    return sorted(_bids(tier, call, now), key=_key)
+
+
+def _key(bid: Bid) -> tuple[int, tuple[float, ...], int, tuple[str, ...]]:
+    return bid[:4]
+
+
+def _bids(tier: TierPlan, call: Call, now: float) -> list[Bid]:
+    bids = []
+    for target in tier.targets:
+        output = target.learned.expected_output.tokens(_output_limit(call, target)) * call.choices
+        price = cost(target.rates, Usage(uncached_input=call.input_tokens, output=output))
+        name = target.labels[2:]
+        if reason := _incapable(target, call):
+            bids.append(Bid(Standing.INCAPABLE, (), price, name, target, reason))
+        elif reason := _unavailable(target, now):
+            bids.append(Bid(Standing.UNAVAILABLE, (), price, name, target, reason))
+        elif miss := _misses(tier, target, call, now):
+            bids.append(Bid(Standing.MISSES_OBJECTIVE, miss[:2], price, name, target, miss[2]))
+        else:
+            bids.append(Bid(Standing.ADMISSIBLE, (), price, name, target))
+    return bids
+
+
+def _output_limit(call: Call, target: Target) -> int:
+    if call.output_limit and target.max_output_tokens:
+        return min(call.output_limit, target.max_output_tokens)
+    return call.output_limit or target.max_output_tokens
+
+
+def _incapable(target: Target, call: Call) -> str:
+    missing = call.features & ~target.features
+    if missing:
+        return f"lacks {names(missing)}"
+    if target.context_window and call.input_tokens + call.output_limit > target.context_window:
+        return f"context window of {target.context_window} tokens is too small"
+    return ""
+
+
+def _unavailable(target: Target, now: float) -> str:
+    if reason := target.provider.account.unavailable(now):
+        return reason
+    for endpoint in target.provider.endpoints:
+        reason = endpoint.health.unavailable(now)
+        if not reason:
+            return ""
+    return reason
+
+
+def _misses(tier: TierPlan, target: Target, call: Call, now: float) -> tuple[float, float, str] | None:
+    """(-accuracy where it is too low, seconds over the ceiling, reason), or None when every objective is met."""
+    inaccurate = target.accuracy < tier.accuracy
+    ceiling = tier.first_token_seconds if call.stream else 0.0
+    latency = target.learned.first_token.quantile(tier.percentile, now) if ceiling else None
+    if latency is None or latency <= ceiling:
+        ceiling = tier.total_seconds
+        latency = target.learned.total.quantile(tier.percentile, now) if ceiling else None
+    slow = latency is not None and latency > ceiling
+    if not inaccurate and not slow:
+        return None
+    reasons = [f"accuracy {target.accuracy} is below {tier.accuracy}"] if inaccurate else []
+    if slow:
+        reasons.append(f"p{tier.percentile} latency {latency:.3f} s is above {ceiling} s")
+    return (-target.accuracy if inaccurate else -1.0, latency if slow and latency else 0.0, " and ".join(reasons))

@@ -1,0 +1,81 @@
+"""The accounts of this pod: what was served, by whom, for how much. Plain integers, read by the metrics collector."""
+
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+
+SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+"""Bounds of the latency histograms, those that OpenTelemetry advises for GenAI, with finer ones below."""
+MOST_SERIES = 20_000
+"""Series beyond this go to one that is called `other`: labels come from the snapshot, but snapshots change."""
+
+
+class Histogram:
+    """Counts by bucket and the sum, in seconds."""
+
+    __slots__ = ("buckets", "sum")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(SECONDS) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Adds one."""
+        self.buckets[bisect_left(SECONDS, seconds)] += 1
+        self.sum += seconds
+
+
+class Series:
+    """One (route, tier, provider, model, consumer)."""
+
+    __slots__ = (
+        "cache_write_tokens", "cached_input_tokens", "cost", "duration", "estimated", "first_token", "output_tokens",
+        "statuses", "uncached_input_tokens",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.statuses: Counter[int] = Counter()
+        self.uncached_input_tokens = 0
+        self.cached_input_tokens = 0
+        self.cache_write_tokens = 0
+        self.output_tokens = 0
+        self.estimated = 0
+        """Requests whose usage the provider didn't report."""
+        self.cost = 0
+        """Pico-dollars."""
+        self.duration = Histogram()
+        self.first_token = Histogram()
+
+
+Labels = tuple[str, str, str, str, str]
+_OTHER: Labels = ("other", "other", "other", "other", "other")
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All accounts of this pod."""
+
+    series: dict[Labels, Series] = field(default_factory=dict)
+    attempts: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    """By provider, endpoint, model, outcome."""
+    cache: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By route and `hit` or `miss`."""
+    saved: Counter[str] = field(default_factory=Counter)
+    """Pico-dollars that cache hits would have cost, by route."""
+    in_flight: int = 0
+
+    def of(self, labels: Labels) -> Series:
+        """The series of these labels."""
+        found = self.series.get(labels)
+        if found is None:
+            if len(self.series) >= MOST_SERIES:
+                labels = _OTHER
+            found = self.series.setdefault(labels, Series())
+        return found
+
+    def attempt(self, provider: str, endpoint: str, model: str, outcome: str) -> None:
+        """One attempt ended."""
+        key = (provider, endpoint, model, outcome)
+        if key not in self.attempts and len(self.attempts) >= MOST_SERIES:
+            key = ("other", "other", "other", outcome)
+        self.attempts[key] += 1

@@ -1,0 +1,129 @@
+"""Prometheus metrics, made from the ledger when they are asked for: a request costs a few integer additions.
+
+Names of OpenTelemetry's GenAI conventions are used where one exists; `merit_` ones where none does.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from merit_crds.pricing.cost import PICO
+from merit_dataplane.observability.ledger import SECONDS, Histogram, Ledger, Series
+from merit_dataplane.snapshots.holder import SnapshotHolder
+
+LABELS = ("route", "tier", "provider", "model", "consumer")
+
+
+class LedgerCollector(Collector):
+    """Reads the ledger and the snapshot holder."""
+
+    def __init__(self, ledger: Ledger, holder: SnapshotHolder):
+        self._ledger, self._holder = ledger, holder
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        yield from self._requests()
+        yield from self._latency()
+        yield from self._attempts()
+        yield from self._snapshot()
+
+    def _requests(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily("merit_requests", "Requests answered.", labels=(*LABELS, "code"))
+        cost = CounterMetricFamily("merit_cost_usd", "Spend in USD, from the providers' usage.", labels=LABELS)
+        tokens = CounterMetricFamily(
+            "merit_tokens", "Tokens in disjoint classes.", labels=(*LABELS, "gen_ai_token_type")
+        )
+        estimated = CounterMetricFamily(
+            "merit_usage_estimated", "Requests whose provider reported no usage.", labels=LABELS
+        )
+        for labels, series in list(self._ledger.series.items()):
+            for code, count in series.statuses.items():
+                requests.add_metric((*labels, str(code)), count)
+            cost.add_metric(labels, series.cost / PICO)
+            for kind, count in _tokens(series):
+                tokens.add_metric((*labels, kind), count)
+            if series.estimated:
+                estimated.add_metric(labels, series.estimated)
+        yield from (requests, cost, tokens, estimated)
+        cache = CounterMetricFamily("merit_cache_requests", "Exact cache look-ups.", labels=("route", "result"))
+        for key, count in self._ledger.cache.items():
+            cache.add_metric(key, count)
+        saved = CounterMetricFamily("merit_cache_saved_usd", "What cache hits would have cost.", labels=("route",))
+        for route, pico in self._ledger.saved.items():
+            saved.add_metric((route,), pico / PICO)
+        in_flight = GaugeMetricFamily("merit_requests_in_flight", "Requests being served.")
+        in_flight.add_metric((), self._ledger.in_flight)
+        yield from (cache, saved, in_flight)
+
+    def _latency(self) -> Iterator[Metric]:
+        labels = ("merit_route", "merit_tier", "gen_ai_provider_name", "gen_ai_request_model")
+        total: dict[tuple[str, ...], list[Histogram]] = {}
+        first: dict[tuple[str, ...], list[Histogram]] = {}
+        for key, series in list(self._ledger.series.items()):
+            total.setdefault(key[:4], []).append(series.duration)
+            first.setdefault(key[:4], []).append(series.first_token)
+        yield _histogram(
+            "gen_ai_server_request_duration_seconds", "From the request to the answer's last byte.", labels, total
+        )
+        yield _histogram(
+            "gen_ai_server_time_to_first_token_seconds", "From the request to a stream's first byte.", labels, first
+        )
+
+    def _attempts(self) -> Iterator[Metric]:
+        attempts = CounterMetricFamily(
+            "merit_attempts", "Tries of an endpoint, by outcome.", labels=("provider", "endpoint", "model", "outcome")
+        )
+        for key, count in list(self._ledger.attempts.items()):
+            attempts.add_metric(key, count)
+        yield attempts
+
+    def _snapshot(self) -> Iterator[Metric]:
+        info = GaugeMetricFamily("merit_snapshot_info", "The snapshot in force.", labels=("version", "term"))
+        if self._holder.tables is not None:
+            info.add_metric((self._holder.version[:12], str(self._holder.term)), 1)
+            age = GaugeMetricFamily("merit_snapshot_age_seconds", "Since the snapshot was applied.")
+            age.add_metric((), time.time() - self._holder.applied_at)
+            yield age
+        yield info
+
+
+def _tokens(series: Series) -> Iterable[tuple[str, int]]:
+    return (
+        ("input", series.uncached_input_tokens),
+        ("cached_input", series.cached_input_tokens),
+        ("cache_write", series.cache_write_tokens),
+        ("output", series.output_tokens),
+    )
+
+
+def _histogram(
+    name: str, words: str, labels: tuple[str, ...], series: dict[tuple[str, ...], list[Histogram]]
+) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, words, labels=labels)
+    for key, parts in series.items():
+        running, buckets = 0, []
+        for i, bound in enumerate((*SECONDS, float("inf"))):
+            running += sum(part.buckets[i] for part in parts)
+            buckets.append(("+Inf" if bound == float("inf") else str(bound), running))
+        if running:
+            family.add_metric(key, buckets, sum(part.sum for part in parts))
+    return family
+
+
+def registry(ledger: Ledger, holder: SnapshotHolder) -> CollectorRegistry:
+    """A registry of one process's metrics, with the usual process figures."""
+    from prometheus_client import PlatformCollector, ProcessCollector  # noqa: PLC0415 # only in a real process
+
+    made = CollectorRegistry()
+    made.register(LedgerCollector(ledger, holder))
+    ProcessCollector(registry=made)
+    PlatformCollector(registry=made)
+    return made
+
+
+def exposition(made: CollectorRegistry) -> bytes:
+    """The text format."""
+    return generate_latest(made)

@@ -1,0 +1,371 @@
+"""The path of one request, top to bottom:
+
+    authenticate -> match -> cache -> classify -> dispatch -> attempt -> relay -> account
+
+A request takes the tables of one snapshot at its start and keeps them: a push never changes a request half-way.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping
+from contextlib import aclosing
+from typing import Any
+
+from merit_crds.pricing import Usage, usd
+from merit_dataplane.caching.exact import ExactStore, Kept
+from merit_dataplane.caching.key import exact_key
+from merit_dataplane.dispatch.merit_order import Bid, Standing, merit_order
+from merit_dataplane.dispatch.tiers import classify
+from merit_dataplane.exchange import CLIENT_GONE, Exchange
+from merit_dataplane.observability.ledger import Ledger
+from merit_dataplane.observability.request_log import RequestLog
+from merit_dataplane.resilience.guard import Guard, Receive, Verdict
+from merit_dataplane.snapshots.holder import SnapshotHolder
+from merit_dataplane.snapshots.tables import ConsumerPlan, EndpointPlan, Headers, RoutePlan, Tables
+from merit_dataplane.upstream.attempt import AttemptFailedError, Stream, Whole, attempt
+from merit_dataplane.upstream.client import UpstreamClient, UpstreamError
+from merit_dataplane.wire import errors
+from merit_dataplane.wire.errors import RequestError
+from merit_dataplane.wire.openai_request import Call, Operation, parse
+from merit_dataplane.wire.openai_response import with_cost
+from merit_dataplane.wire.openai_stream import MalformedStreamError, StreamTranslator
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+_JSON = (b"content-type", b"application/json")
+_SSE = (b"content-type", b"text/event-stream; charset=utf-8")
+_BODY_SECONDS = 60.0
+_CLIENT_STALL_SECONDS = 60.0
+_DRAIN_SECONDS = 1.0
+
+
+class RequestPath:
+    """Serves the endpoints of the hot path. One for all requests; holds no state of any of them."""
+
+    def __init__(
+        self,
+        *,
+        holder: SnapshotHolder,
+        client: UpstreamClient,
+        ledger: Ledger,
+        log: RequestLog | None,
+        cache: ExactStore,
+        max_body_bytes: int,
+    ):
+        self._holder, self._client, self._ledger, self._log = holder, client, ledger, log
+        self._cache, self._max_body_bytes = cache, max_body_bytes
+        self.draining = False
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, operation: Operation) -> None:
+        """One request, from its head to its account."""
+        exchange = Exchange(self._holder.tables)
+        self._ledger.in_flight += 1
+        try:
+            await self._stages(exchange, scope, receive, send, operation)
+        except RequestError as refusal:
+            exchange.error = refusal.code or refusal.kind
+            await self._send(exchange, send, refusal.status, refusal.body(), (_JSON, *refusal.headers))
+        finally:
+            self._ledger.in_flight -= 1
+            exchange.close(self._ledger, self._log)
+
+    async def _stages(
+        self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, operation: Operation
+    ) -> None:
+        headers: Headers = scope["headers"]
+        tables = _in_force(exchange)
+        consumer = exchange.consumer = authenticate(tables, headers)
+        body = await read_body(receive, self._max_body_bytes)
+        call = exchange.call = parse(operation, body)
+        route = exchange.route = match(consumer, call)
+
+        key = self._cache_key(exchange, route, call, consumer, headers)
+        if key is not None and (kept := self._cache.get(key, exchange.started)) is not None:
+            return await self._replay(exchange, send, kept)
+
+        tier = exchange.tier = classify(route, call, headers)
+        order = merit_order(tier, call, exchange.started)
+        if not order:
+            raise no_candidate(tier.name, call)
+        with Guard(receive, total_seconds=route.total_seconds) as guard:
+            try:
+                answer, endpoint = await self._first_answer(exchange, order, route, call, guard)
+                if isinstance(answer, Stream):
+                    return await self._relay_stream(exchange, answer, endpoint, call, guard, send)
+            except asyncio.CancelledError:
+                if guard.verdict is not Verdict.CLIENT_GONE:
+                    raise
+                guard.forgive()
+                exchange.status = CLIENT_GONE
+                return None
+        return await self._relay_whole(exchange, answer, call, key, send)
+
+    # ---- cache
+
+    def _cache_key(
+        self, exchange: Exchange, route: RoutePlan, call: Call, consumer: ConsumerPlan, headers: Headers
+    ) -> bytes | None:
+        """The key under which an answer may be found or kept; None where neither is wanted."""
+        if not route.cache_seconds or call.stream:
+            return None
+        if any(name == b"cache-control" and (b"no-store" in value or b"no-cache" in value) for name, value in headers):
+            exchange.cache = "bypass"
+            return None
+        exchange.cache = "miss"
+        return exact_key(call, consumer=consumer.key, route=route.key)
+
+    async def _replay(self, exchange: Exchange, send: Send, kept: Kept) -> None:
+        exchange.cache, exchange.saved = "hit", kept.cost
+        self._ledger.cache[kept.target[0], "hit"] += 1
+        self._ledger.saved[kept.target[0]] += kept.cost
+        extra = (
+            _JSON,
+            (b"x-merit-provider", kept.target[2].encode()),
+            (b"x-merit-model", kept.target[3].encode()),
+            (b"x-merit-cache", b"hit"),
+            (b"x-merit-cost", b"0"),
+        )
+        await self._send(exchange, send, 200, kept.body, extra)
+
+    # ---- attempts
+
+    async def _first_answer(
+        self, exchange: Exchange, order: list[Bid], route: RoutePlan, call: Call, guard: Guard
+    ) -> tuple[Whole | Stream, EndpointPlan]:
+        """The first answer down the merit order. Raises RequestError when every attempt failed."""
+        last: AttemptFailedError | None = None
+        for bid, endpoint in attempts(order, exchange.started):
+            if exchange.attempts == route.attempts or guard.remaining() <= 0:
+                break
+            exchange.attempts += 1
+            account = bid.target.provider.account
+            account.started(exchange.loop.time())
+            try:
+                answer = await attempt(self._client, bid.target, endpoint, call, guard)
+            except AttemptFailedError as failure:
+                account.ended()
+                exchange.failed(bid, endpoint, failure, self._ledger)
+                last = failure
+                continue
+            except BaseException:
+                account.ended()
+                raise
+            if isinstance(answer, Whole):
+                account.ended()  # a stream ends later
+            exchange.answered(bid, endpoint, self._ledger)
+            return answer, endpoint
+        raise all_failed(exchange, last)
+
+    # ---- relay
+
+    async def _relay_whole(self, exchange: Exchange, answer: Whole, call: Call, key: bytes | None, send: Send) -> None:
+        body, extra = answer.body, [(b"content-type", answer.content_type)]
+        if answer.status < 300:
+            usage = answer.usage or Usage(uncached_input=call.input_tokens, output=max(1, len(body) // 8))
+            cost = exchange.book(usage, estimated=answer.usage is None)
+            extra.append((b"x-merit-cost", usd(cost.total).encode()))
+            if key is not None and exchange.target is not None and exchange.route is not None:
+                expires = exchange.loop.time() + exchange.route.cache_seconds
+                self._cache.put(key, Kept(body, exchange.target.labels, cost.total, expires))
+                self._ledger.cache[exchange.route.key, "miss"] += 1
+                extra.append((b"x-merit-cache", b"miss"))
+            body = with_cost(body, cost)
+        await self._send(exchange, send, answer.status, body, tuple(extra))
+
+    async def _relay_stream(  # noqa: PLR0917 # the stages' own order
+        self, exchange: Exchange, answer: Stream, endpoint: EndpointPlan, call: Call, guard: Guard, send: Send
+    ) -> None:
+        bid = exchange.bid
+        if bid is None:
+            raise AssertionError("a stream has a bid")
+        exchange.status = 200
+        exchange.first_token = exchange.loop.time() - exchange.started
+        translator = StreamTranslator(wants_usage=call.wants_usage, price=exchange.book)
+        try:
+            extra = (_SSE, (b"cache-control", b"no-cache"), (b"x-merit-expected-cost", usd(bid.cost).encode()))
+            await send({"type": "http.response.start", "status": 200, "headers": self._headers(exchange, extra)})
+            fault = await self._pump(answer, translator, bid.target.idle_seconds, guard, send)
+            if fault:
+                endpoint.health.failed(exchange.loop.time())
+                self._ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, f"stream_{fault}")
+                exchange.error, exchange.status = f"stream_{fault}", 502
+                message = "The provider's stream broke off; the answer is incomplete."
+                event = (
+                    b"data: " + errors.error_body(message, kind="upstream_error", code="stream_interrupted") + b"\n\n"
+                )
+                await send({"type": "http.response.body", "body": event})
+            else:
+                await send({"type": "http.response.body", "body": b""})
+                await _drain(answer, guard)
+        finally:
+            answer.response.close()
+            bid.target.provider.account.ended()
+            usage = translator.usage
+            exchange.book(
+                usage or Usage(uncached_input=call.input_tokens, output=translator.events), estimated=usage is None
+            )
+
+    async def _pump(
+        self, answer: Stream, translator: StreamTranslator, idle_seconds: float, guard: Guard, send: Send
+    ) -> str:
+        """Relays until the stream ends. What went wrong; empty when it is complete."""
+        try:
+            async with aclosing(_chained(answer)) as pieces:
+                async for piece in pieces:
+                    data = translator.feed(piece)
+                    if data:
+                        guard.limit(_CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE)
+                        await send({"type": "http.response.body", "body": data, "more_body": True})
+                    if translator.complete:
+                        return ""
+                    guard.limit(idle_seconds, Verdict.IDLE)
+            if data := translator.finish():
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        except UpstreamError as error:
+            return error.failure
+        except MalformedStreamError:
+            return "malformed"
+        except asyncio.CancelledError:
+            if guard.verdict in (None, Verdict.CLIENT_GONE):
+                raise
+            return guard.forgive()
+        if translator.failed:
+            return ""  # the provider's own error event has told the client
+        return "" if translator.complete else "truncated"
+
+    async def _send(self, exchange: Exchange, send: Send, status: int, body: bytes, extra: Headers) -> None:
+        exchange.status = status
+        headers = self._headers(exchange, (*extra, (b"content-length", str(len(body)).encode())))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _headers(self, exchange: Exchange, extra: Headers) -> list[tuple[bytes, bytes]]:
+        headers = [*extra, (b"x-merit-request-id", exchange.id.encode())]
+        if exchange.tables is not None:
+            headers.append(exchange.tables.version_header)
+        if exchange.target is not None:
+            headers += exchange.target.headers
+        elif exchange.route is not None:
+            headers.append((b"x-merit-route", exchange.route.name.encode()))
+        if exchange.attempts:
+            headers.append((b"x-merit-attempts", str(exchange.attempts).encode()))
+        if exchange.bid is not None and exchange.bid.standing is Standing.MISSES_OBJECTIVE:
+            headers.append((b"x-merit-objectives", b"missed"))
+        if self.draining:
+            headers.append((b"connection", b"close"))
+        return headers
+
+
+# ---- stages without state
+
+
+def _in_force(exchange: Exchange) -> Tables:
+    if exchange.tables is None:
+        raise RequestError(503, "This pod has no snapshot yet.", kind="server_error", headers=((b"retry-after", b"1"),))
+    return exchange.tables
+
+
+def authenticate(tables: Tables, headers: Headers) -> ConsumerPlan:
+    """The consumer whose key this is. Raises RequestError (401)."""
+    for name, value in headers:
+        if name == b"authorization":
+            if value[:7].lower() == b"bearer ":
+                consumer = tables.consumers.get(hashlib.sha256(value[7:].strip()).digest())
+                if consumer is not None:
+                    return consumer
+            break
+    raise errors.invalid_key()
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The whole body. Raises RequestError (413, 408)."""
+    message = await receive()
+    if not message.get("more_body"):
+        return _bounded(message.get("body", b""), limit)
+    pieces, size = [message.get("body", b"")], len(message.get("body", b""))
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            while message.get("more_body"):
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RequestError(CLIENT_GONE, "the client has gone", kind="client_gone")
+                pieces.append(message.get("body", b""))
+                size += len(pieces[-1])
+                if size > limit:
+                    break
+    except TimeoutError:
+        raise RequestError(408, f"The body did not arrive within {_BODY_SECONDS:.0f} s.") from None
+    return _bounded(b"".join(pieces), limit)
+
+
+def _bounded(body: bytes, limit: int) -> bytes:
+    if len(body) > limit:
+        raise RequestError(413, f"The body has more than {limit} bytes.", code="request_too_large")
+    return body
+
+
+def match(consumer: ConsumerPlan, call: Call) -> RoutePlan:
+    """The route that answers to the model's name. Raises RequestError (404)."""
+    route = consumer.routes.get(call.model)
+    if route is None:
+        raise errors.model_not_found(call.model)
+    return route
+
+
+def no_candidate(tier: str, call: Call) -> RequestError:
+    """No candidate can do what the request asks for."""
+    from merit_dataplane.wire.features import names  # noqa: PLC0415 # an error's words only
+
+    uses = names(call.features)
+    wants = f" It uses {uses}, and about {call.input_tokens} input tokens." if uses else ""
+    return RequestError(
+        400, f"No candidate of tier {tier!r} can serve this request.{wants}", code="no_capable_model", param="model"
+    )
+
+
+def attempts(order: list[Bid], now: float) -> Iterator[tuple[Bid, EndpointPlan]]:
+    """Down the merit order, each candidate's endpoints in turn; those with an open circuit after all the others."""
+    later = []
+    for bid in order:
+        for endpoint in bid.target.provider.endpoints:
+            if bid.standing is not Standing.UNAVAILABLE and endpoint.health.unavailable(now):
+                later.append((bid, endpoint))
+            else:
+                yield bid, endpoint
+    yield from later
+
+
+def all_failed(exchange: Exchange, last: AttemptFailedError | None) -> RequestError:
+    """What the client is told when no attempt gave an answer."""
+    tried = "; ".join(exchange.failures) or "none was tried"
+    if last is not None and last.status == 429:
+        seconds = max(1, round(last.retry_after or 1))
+        return RequestError(
+            429,
+            f"Every provider is at its rate limit. Tried: {tried}.",
+            kind="rate_limit_error",
+            code="rate_limit_exceeded",
+            headers=((b"retry-after", str(seconds).encode()),),
+        )
+    status = 504 if last is not None and last.outcome.endswith("_timeout") else 502
+    return RequestError(
+        status, f"No provider gave an answer. Tried: {tried}.", kind="upstream_error", code="all_failed"
+    )
+
+
+async def _drain(answer: Stream, guard: Guard) -> None:
+    """Reads what follows the end marker, so that the connection can be used again."""
+    guard.limit(_DRAIN_SECONDS, Verdict.IDLE)
+    try:
+        async for _ in answer.rest:
+            pass
+    except UpstreamError:
+        pass
+    except asyncio.CancelledError:
+        guard.forgive()
+
+
+async def _chained(answer: Stream) -> AsyncGenerator[bytes, None]:
+    yield answer.first
+    async for piece in answer.rest:
+        yield piece

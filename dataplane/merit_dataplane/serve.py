@@ -1,0 +1,133 @@
+"""One data-plane process: starts, serves, drains.
+
+start    admin port, then the snapshot (folder; or last good copy while waiting for a push), then the data port
+serve    until SIGTERM or SIGINT
+drain    not ready -> answers carry `connection: close` -> refuse new connections -> open requests end -> exit 0
+"""
+
+import asyncio
+import logging
+import signal
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from merit_dataplane.admin.api import create_admin
+from merit_dataplane.app import create_app
+from merit_dataplane.caching.exact import ExactStore
+from merit_dataplane.live import Live
+from merit_dataplane.observability.ledger import Ledger
+from merit_dataplane.observability.metrics import registry
+from merit_dataplane.observability.request_log import RequestLog
+from merit_dataplane.request_path import RequestPath
+from merit_dataplane.servers import admin_server, bind, data_server, start
+from merit_dataplane.settings import Settings
+from merit_dataplane.snapshots.folder import FolderSource
+from merit_dataplane.snapshots.holder import SnapshotHolder
+from merit_dataplane.snapshots.last_good import LastGoodDisk, restore
+from merit_dataplane.snapshots.receiver import Receiver
+from merit_dataplane.upstream.aiohttp_client import AiohttpClient
+
+log = logging.getLogger("merit.serve")
+_RESTORE_EVERY_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The parts of one process, wired."""
+
+    holder: SnapshotHolder
+    path: RequestPath
+    client: AiohttpClient
+    ledger: Ledger
+    request_log: RequestLog | None
+
+
+def wire(settings: Settings) -> Gateway:
+    """Makes the parts."""
+    holder, ledger, client = SnapshotHolder(Live()), Ledger(), AiohttpClient()
+    request_log = RequestLog() if settings.request_log else None
+    path = RequestPath(
+        holder=holder,
+        client=client,
+        ledger=ledger,
+        log=request_log,
+        cache=ExactStore(settings.cache_bytes),
+        max_body_bytes=settings.max_body_bytes,
+    )
+    return Gateway(holder=holder, path=path, client=client, ledger=ledger, request_log=request_log)
+
+
+async def run(settings: Settings) -> None:
+    """Serves until a signal. Raises OSError when a port can't be had or the folder can't be read."""
+    gateway = wire(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(gateway.client.close)
+        listener, admin_listener = bind(settings.listen), bind(settings.admin_listen)
+        disk = LastGoodDisk(settings.state_dir) if settings.state_dir else None
+        admin = admin_server(_admin_app(settings, gateway, disk), settings)
+        admin_task = await start(admin, admin_listener)
+        followers = await _follow(settings, gateway, disk)
+        data = data_server(create_app(gateway.path, gateway.holder), settings)
+        data_task = await start(data, listener)
+        host, port = listener.getsockname()[:2]
+        log.info("serving on http://%s:%s/v1, admin on %s", host, port, admin_listener.getsockname()[1])
+
+        await stop.wait()
+        log.info(
+            "draining for %.1f s, then at most %.0f s for open requests", settings.drain_seconds, settings.grace_seconds
+        )
+        gateway.path.draining = True
+        await asyncio.sleep(settings.drain_seconds)
+        data.should_exit = True
+        await data_task
+        for task in followers:
+            task.cancel()
+        await asyncio.gather(*followers, return_exceptions=True)
+        admin.should_exit = True
+        await admin_task
+        if disk is not None:
+            await disk.flush()
+        if gateway.request_log is not None:
+            gateway.request_log.flush()
+    log.info("stopped")
+
+
+def _admin_app(settings: Settings, gateway: Gateway, disk: LastGoodDisk | None) -> object:
+    receiver = None if settings.folder else Receiver(gateway.holder, pod=settings.pod, disk=disk)
+
+    def token() -> str:
+        if settings.token_file is None:
+            return ""
+        try:
+            return settings.token_file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            log.warning("the push token can't be read: %s", error.strerror)
+            return ""
+
+    return create_admin(
+        holder=gateway.holder,
+        receiver=receiver,
+        token=token,
+        registry=registry(gateway.ledger, gateway.holder),
+        draining=lambda: gateway.path.draining,
+    )
+
+
+async def _follow(settings: Settings, gateway: Gateway, disk: LastGoodDisk | None) -> list[asyncio.Task[None]]:
+    if settings.folder is None:
+        return [asyncio.create_task(_restore(settings, gateway.holder, disk))]
+    source = FolderSource(gateway.holder, settings.folder, settings.secrets_folder)
+    await source.reload()
+    return [asyncio.create_task(source.follow())] if settings.watch else []
+
+
+async def _restore(settings: Settings, holder: SnapshotHolder, disk: LastGoodDisk | None) -> None:
+    """Until there is a snapshot from anywhere, looks whether a last good one has come within reach."""
+    while not holder.version:
+        if await restore(holder, disk=disk, mounted=settings.last_good_dir):
+            return
+        await asyncio.sleep(_RESTORE_EVERY_SECONDS)

@@ -1,0 +1,80 @@
+"""The two servers of one process: data port and admin port, on one event loop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+from merit_dataplane.settings import Address, Settings
+
+_BACKLOG = 2048
+_LONGEST_HEADERS = 64 * 1024
+
+
+class EmbeddedServer(uvicorn.Server):
+    """A uvicorn server that leaves signals to the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing to capture: `serve.run` handles signals for both servers."""
+        yield
+
+
+def data_server(app: object, settings: Settings) -> EmbeddedServer:
+    """The server of the data port."""
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type] # uvicorn's own ASGI types are narrower than a plain callable's
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        backlog=_BACKLOG,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, int(settings.grace_seconds)),
+        h11_max_incomplete_event_size=_LONGEST_HEADERS,
+    )
+    return EmbeddedServer(config)
+
+
+def admin_server(app: object, settings: Settings) -> EmbeddedServer:
+    """The server of the admin port, with TLS where a certificate is given."""
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type] # as above
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+    return EmbeddedServer(config)
+
+
+def bind(address: Address) -> socket.socket:
+    """A listening socket. Raises OSError that names the address."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((address.host, address.port))
+    except OSError as error:
+        made.close()
+        raise OSError(error.errno, f"can't listen on {address}: {error.strerror}") from error
+    made.set_inheritable(True)
+    return made
+
+
+async def start(server: EmbeddedServer, listener: socket.socket) -> asyncio.Task[None]:
+    """Starts a server; returns when it accepts connections."""
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:
+        if task.done():
+            await task
+            raise RuntimeError("the server ended before it started")
+        await asyncio.sleep(0.005)
+    return task

@@ -1,0 +1,54 @@
+"""The operator's push, from its bytes to ACK or NACK. What is in force stays in force unless everything is right."""
+
+import time
+
+from merit_crds.credentials import mismatches
+from merit_crds.push import Ack, Nack, Rejection
+from merit_dataplane.snapshots.decoding import RejectedError, decode_snapshot, unpack_push
+from merit_dataplane.snapshots.holder import SnapshotHolder
+from merit_dataplane.snapshots.last_good import LastGoodDisk
+
+
+class Receiver:
+    """Takes pushes. Fenced by term, idempotent by version."""
+
+    def __init__(self, holder: SnapshotHolder, *, pod: str, disk: LastGoodDisk | None):
+        self._holder, self._pod, self._disk = holder, pod, disk
+
+    def serving(self) -> Ack:
+        """What is served now."""
+        return Ack(version=self._holder.version, term=self._holder.term, pod=self._pod)
+
+    async def receive(self, data: bytes, *, version: str, term: int) -> Ack | Nack:
+        """Applies a push. `data` is the gzipped body; the token was checked before."""
+        started = time.perf_counter()
+        if term < self._holder.term:
+            return self._nack(
+                Rejection.STALE_TERM, f"term {term} is older than {self._holder.term}: another leader has pushed"
+            )
+        self._holder.term = term
+        if version == self._holder.version:
+            return self._ack(started)
+        try:
+            body, credentials = await unpack_push(data, version)
+            snapshot = await decode_snapshot(body)
+        except RejectedError as refusal:
+            return self._nack(refusal.rejection, str(refusal))
+        if wrong := mismatches(snapshot, credentials):
+            shown = ", ".join(wrong[:5])
+            return self._nack(Rejection.CREDENTIALS_MISMATCH, f"values of these are missing or are other ones: {shown}")
+        if term < self._holder.term:  # a newer leader came while this one was being unpacked
+            return self._nack(Rejection.STALE_TERM, f"term {term} is older than {self._holder.term}")
+        await self._holder.apply(version, snapshot, credentials)
+        if self._disk is not None:
+            self._disk.store(body, version=version, term=term)
+        return self._ack(started)
+
+    def _ack(self, started: float) -> Ack:
+        took = (time.perf_counter() - started) * 1000
+        return Ack(version=self._holder.version, term=self._holder.term, pod=self._pod, took_ms=round(took, 3))
+
+    def _nack(self, rejection: Rejection, message: str) -> Nack:
+        return Nack(
+            version=self._holder.version, rejection=rejection, message=message, term=self._holder.term, pod=self._pod
+        )

@@ -1,0 +1,285 @@
+"""A snapshot as a pod uses it: references followed, patterns compiled, headers made, once and not per request."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import re2
+
+from merit_crds.credentials import Credentials
+from merit_crds.snapshot import ConsumerEntry, ProviderEntry, Rates, RouteEntry, Snapshot, Tier, TierCondition
+from merit_dataplane.live import Learned, Live
+from merit_dataplane.resilience.account import AccountLimits
+from merit_dataplane.resilience.health import EndpointHealth
+from merit_dataplane.wire.features import mask
+from merit_dataplane.wire.openai_request import Operation
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EndpointPlan:
+    """One endpoint of one provider, ready to be called."""
+
+    name: str
+    urls: Mapping[Operation, str]
+    health: EndpointHealth
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProviderPlan:
+    """One provider, ready to be called. `headers` hold its credential: never logged."""
+
+    key: str
+    endpoints: tuple[EndpointPlan, ...]
+    headers: Mapping[str, str]
+    account: AccountLimits
+    connect_seconds: float
+    first_byte_seconds: float
+    idle_seconds: float
+    total_seconds: float
+
+    def __repr__(self) -> str:
+        return f"ProviderPlan({self.key})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """One candidate of one tier of one route."""
+
+    provider: ProviderPlan
+    model: str
+    model_json: msgspec.Raw
+    rates: Rates
+    features: int
+    context_window: int
+    max_output_tokens: int
+    accuracy: float
+    learned: Learned
+    first_byte_seconds: float
+    idle_seconds: float
+    headers: Headers
+    """Response headers that say who answered."""
+    labels: tuple[str, str, str, str]
+    """route, tier, provider, model: of metrics."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class When:
+    """A tier's condition, compiled."""
+
+    at_least: int
+    below: int
+    features: int
+    headers: Headers
+    last_message: Any
+    """An RE2 pattern, or None."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TierPlan:
+    """One tier of one route."""
+
+    name: str
+    when: tuple[When, ...]
+    targets: tuple[Target, ...]
+    accuracy: float
+    percentile: int
+    first_token_seconds: float
+    total_seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoutePlan:
+    """One route."""
+
+    key: str
+    name: str
+    models: tuple[str, ...]
+    tiers: tuple[TierPlan, ...]
+    attempts: int
+    total_seconds: float
+    cache_seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConsumerPlan:
+    """One consumer and the routes it may call, by model name."""
+
+    key: str
+    routes: Mapping[str, RoutePlan]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tables:
+    """One snapshot in force. A request takes the reference once and keeps it for its life."""
+
+    version: str
+    snapshot: Snapshot
+    consumers: Mapping[bytes, ConsumerPlan]
+    """By SHA-256 of the API key."""
+    routes: Mapping[str, RoutePlan]
+    version_header: tuple[bytes, bytes]
+
+
+class Builder:
+    """Builds tables step by step, so that the event loop can be given a breath between two steps."""
+
+    def __init__(self, version: str, snapshot: Snapshot, credentials: Credentials, live: Live):
+        self._version, self._snapshot, self._credentials, self._live = version, snapshot, credentials, live
+        self.tables: Tables | None = None
+
+    def build(self) -> Tables:
+        """All steps at once."""
+        for _ in self.steps():
+            pass
+        if self.tables is None:
+            raise AssertionError("the last step makes the tables")
+        return self.tables
+
+    def steps(self) -> Iterator[None]:
+        """Each step is far below a millisecond; after the last one `tables` is set."""
+        snapshot = self._snapshot
+        providers: dict[str, ProviderPlan] = {}
+        for key, provider in snapshot.providers.items():
+            providers[key] = self._provider(key, provider)
+            yield
+        prices = {(p.provider, model): price for p in snapshot.pricings.values() for model, price in p.models.items()}
+        yield
+        routes: dict[str, RoutePlan] = {}
+        for key, route in snapshot.routes.items():
+            routes[key] = RoutePlan(
+                key=key,
+                name=key.split("/", 1)[1],
+                models=route.models,
+                tiers=tuple(self._tier(key, route, tier, providers, prices) for tier in route.tiers),
+                attempts=route.attempts,
+                total_seconds=route.total_ms / 1000,
+                cache_seconds=route.cache_ttl_ms / 1000,
+            )
+            yield
+        by_namespace: dict[str, dict[str, RoutePlan]] = {}
+        for key, plan in routes.items():
+            names = by_namespace.setdefault(key.split("/", 1)[0], {})
+            for model in plan.models:
+                names.setdefault(model, plan)
+        consumers: dict[bytes, ConsumerPlan] = {}
+        for key, consumer in snapshot.consumers.items():
+            self._consumer(key, consumer, routes, by_namespace, consumers)
+            yield
+        self._live.retain(set(providers), set(routes))
+        self.tables = Tables(
+            version=self._version,
+            snapshot=snapshot,
+            consumers=consumers,
+            routes=routes,
+            version_header=(b"x-merit-snapshot", self._version[:12].encode()),
+        )
+
+    def _provider(self, key: str, entry: ProviderEntry) -> ProviderPlan:
+        account = self._live.account(key)
+        account.concurrent, account.per_minute = entry.concurrent_requests, entry.requests_per_minute
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "merit"}
+        headers |= dict(entry.headers)
+        if entry.api_key is not None:
+            headers["Authorization"] = f"Bearer {self._credentials[entry.api_key.ref]}"
+        return ProviderPlan(
+            key=key,
+            endpoints=tuple(
+                EndpointPlan(
+                    name=e.name,
+                    urls={operation: f"{e.url}/{operation}" for operation in Operation},
+                    health=self._live.endpoint(key, e.name, e.url),
+                )
+                for e in entry.endpoints
+            ),
+            headers=headers,
+            account=account,
+            connect_seconds=entry.connect_ms / 1000,
+            first_byte_seconds=entry.first_byte_ms / 1000,
+            idle_seconds=entry.idle_ms / 1000,
+            total_seconds=entry.total_ms / 1000,
+        )
+
+    def _tier(
+        self, key: str, route: RouteEntry, tier: Tier, providers: Mapping[str, ProviderPlan], prices: Mapping[Any, Any]
+    ) -> TierPlan:
+        namespace, name = key.split("/", 1)
+        targets = []
+        for candidate in tier.candidates:
+            provider, price = providers[candidate.provider], prices[candidate.provider, candidate.model]
+            shown = candidate.provider.removeprefix(f"{namespace}/")
+            targets.append(
+                Target(
+                    provider=provider,
+                    model=candidate.model,
+                    model_json=msgspec.Raw(msgspec.json.encode(candidate.model)),
+                    rates=price.rates,
+                    features=mask(price.capabilities),
+                    context_window=price.context_window,
+                    max_output_tokens=price.max_output_tokens,
+                    accuracy=candidate.accuracy,
+                    learned=self._live.learned(
+                        key, tier.name, candidate.provider, candidate.model, tier.expected_output_tokens
+                    ),
+                    first_byte_seconds=min(
+                        route.first_byte_ms / 1000 or provider.first_byte_seconds, provider.first_byte_seconds
+                    ),
+                    idle_seconds=min(route.idle_ms / 1000 or provider.idle_seconds, provider.idle_seconds),
+                    headers=(
+                        (b"x-merit-provider", shown.encode()),
+                        (b"x-merit-model", candidate.model.encode()),
+                        (b"x-merit-route", name.encode()),
+                        (b"x-merit-tier", tier.name.encode()),
+                    ),
+                    labels=(key, tier.name, candidate.provider, candidate.model),
+                )
+            )
+        return TierPlan(
+            name=tier.name,
+            when=tuple(_when(condition) for condition in tier.when),
+            targets=tuple(targets),
+            accuracy=tier.accuracy,
+            percentile=tier.percentile,
+            first_token_seconds=tier.first_token_ms / 1000,
+            total_seconds=tier.total_ms / 1000,
+        )
+
+    def _consumer(
+        self,
+        key: str,
+        entry: ConsumerEntry,
+        routes: Mapping[str, RoutePlan],
+        by_namespace: Mapping[str, Mapping[str, RoutePlan]],
+        consumers: dict[bytes, ConsumerPlan],
+    ) -> None:
+        names: dict[str, RoutePlan] = {}
+        for route in entry.routes:
+            namespace, name = route.split("/", 1)
+            if name == "*":
+                names = {**by_namespace.get(namespace, {}), **names}
+            else:
+                for model in routes[route].models:
+                    names.setdefault(model, routes[route])
+        plan = ConsumerPlan(key=key, routes=names)
+        for credential in entry.api_keys:
+            digest = hashlib.sha256(self._credentials[credential.ref].encode()).digest()
+            consumers.setdefault(digest, plan)
+
+
+def _when(condition: TierCondition) -> When:
+    return When(
+        at_least=condition.at_least,
+        below=condition.below or 1 << 62,
+        features=mask(condition.uses),
+        headers=tuple((name.encode(), value.encode()) for name, value in condition.headers),
+        last_message=re2.compile(condition.last_message) if condition.last_message else None,
+    )
+
+
+def redacted(text: str) -> str:
+    """A text without anything that looks like a bearer token or a key."""
+    return re.sub(r"(?i)(bearer\s+|sk-)[-\w.~+/=]{6,}", r"\1***", text)

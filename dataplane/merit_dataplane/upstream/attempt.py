@@ -1,0 +1,144 @@
+"""One attempt: one endpoint of one candidate, up to the first byte of an answer that can be relayed.
+
+What comes back decides what happens next:
+
+    2xx, readable                  the answer
+    429                            the account cools down; the next candidate
+    5xx, 408, time-out, lost,      counts against the endpoint's circuit; the next candidate
+      malformed
+    401, 403, 404, 407, 409        our credential or price list is at fault, not the client; the next candidate
+    any other 4xx                  the client's own mistake: handed on as it is
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import msgspec
+
+from merit_crds.pricing import Usage
+from merit_dataplane.resilience.account import retry_after_seconds
+from merit_dataplane.resilience.guard import Guard, Verdict
+from merit_dataplane.snapshots.tables import EndpointPlan, Target
+from merit_dataplane.upstream.client import Failure, UpstreamClient, UpstreamError, UpstreamResponse
+from merit_dataplane.wire.openai_request import Call
+from merit_dataplane.wire.openai_response import usage_of
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_MAX_ERROR_BYTES = 1024 * 1024
+_OUR_FAULT = frozenset({401, 403, 404, 407, 409})
+
+
+@dataclass(slots=True)
+class Whole:
+    """A complete answer, or an error that is the client's own."""
+
+    status: int
+    content_type: bytes
+    body: bytes
+    usage: Usage | None
+
+
+@dataclass(slots=True)
+class Stream:
+    """A stream whose first bytes have arrived."""
+
+    response: UpstreamResponse
+    first: bytes
+    rest: AsyncIterator[bytes]
+
+
+class AttemptFailedError(Exception):
+    """The attempt gave nothing to relay. `outcome` is the metric's label."""
+
+    def __init__(self, outcome: str, message: str, *, status: int = 0, retry_after: float | None = None):
+        super().__init__(message)
+        self.outcome = outcome
+        self.status = status
+        """The provider's HTTP status; 0 where there was none."""
+        self.retry_after = retry_after
+        """Seconds."""
+
+
+async def attempt(
+    client: UpstreamClient, target: Target, endpoint: EndpointPlan, call: Call, guard: Guard
+) -> Whole | Stream:
+    """Sends the request. Raises AttemptFailedError; CancelledError when the client has gone."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    endpoint.health.started(now)
+    guard.limit(target.first_byte_seconds, Verdict.FIRST_BYTE)
+    response = None
+    try:
+        response = await client.post(
+            endpoint.urls[call.operation],
+            target.provider.headers,
+            call.body_for(target.model_json),
+            target.provider.connect_seconds,
+        )
+        answer = await _answer(response, target, call, guard)
+    except asyncio.CancelledError:
+        if response is not None:
+            response.close()
+        if guard.verdict in (None, Verdict.CLIENT_GONE):
+            endpoint.health.abandoned()
+            raise
+        verdict = guard.forgive()
+        endpoint.health.failed(loop.time())
+        raise AttemptFailedError(verdict, f"{verdict.replace('_', ' ')} at {endpoint.name}") from None
+    except UpstreamError as error:
+        if response is not None:
+            response.close()
+        endpoint.health.failed(loop.time())
+        raise AttemptFailedError(error.failure, str(error)) from error
+    except AttemptFailedError as failed:
+        if response is not None:
+            response.close()
+        _judge(failed, target, endpoint, loop.time())
+        raise
+    endpoint.health.succeeded()
+    return answer
+
+
+async def _answer(response: UpstreamResponse, target: Target, call: Call, guard: Guard) -> Whole | Stream:
+    status = response.status
+    if status == 200 and call.stream:
+        return await _open_stream(response, target, guard)
+    guard.limit(target.provider.total_seconds, Verdict.TOTAL)
+    if 200 <= status < 300:
+        body = await response.read(MAX_ANSWER_BYTES)
+        try:
+            usage = usage_of(body)
+        except msgspec.MsgspecError:
+            raise AttemptFailedError(Failure.MALFORMED, "the answer is no JSON object") from None
+        return Whole(status, b"application/json", body, usage)
+    if 400 <= status < 500 and status not in _OUR_FAULT and status not in (408, 429):
+        body = await response.read(_MAX_ERROR_BYTES)
+        return Whole(status, (response.header("content-type") or "application/json").encode("latin-1"), body, None)
+    retry_after = retry_after_seconds(response.header("retry-after"), time.time())
+    raise AttemptFailedError(
+        f"status_{status}", f"the provider answered {status}", status=status, retry_after=retry_after
+    )
+
+
+async def _open_stream(response: UpstreamResponse, target: Target, guard: Guard) -> Stream:
+    kind = response.header("content-type") or "text/event-stream"
+    if not kind.startswith("text/event-stream"):
+        raise AttemptFailedError(Failure.MALFORMED, "asked for a stream, got another kind of answer")
+    rest = response.chunks()
+    guard.limit(target.first_byte_seconds, Verdict.FIRST_BYTE)
+    async for first in rest:
+        return Stream(response, first, rest)
+    raise AttemptFailedError(Failure.RESET, "the stream ended before its first byte")
+
+
+def _judge(failed: AttemptFailedError, target: Target, endpoint: EndpointPlan, now: float) -> None:
+    """What a failure says of the endpoint and the account."""
+    if failed.status == 429:
+        target.provider.account.rate_limited(now, failed.retry_after)
+        endpoint.health.succeeded()
+    elif failed.status in _OUR_FAULT:
+        endpoint.health.succeeded()
+    else:
+        endpoint.health.failed(now)

@@ -1,0 +1,56 @@
+"""The port behind which the HTTP client stands, so that it can be exchanged."""
+
+from collections.abc import AsyncIterator, Mapping
+from enum import StrEnum
+from typing import Protocol
+
+
+class Failure(StrEnum):
+    """How an attempt ended without a usable answer; the label of the attempts metric."""
+
+    CONNECT = "connect_error"
+    RESET = "connection_lost"
+    MALFORMED = "malformed_answer"
+    REFUSED_ADDRESS = "refused_address"
+
+
+class UpstreamError(Exception):
+    """The endpoint gave no answer. The message holds no credential."""
+
+    def __init__(self, failure: Failure, message: str):
+        super().__init__(message)
+        self.failure = failure
+
+
+class UpstreamResponse(Protocol):
+    """The head of an answer, with its body still to come."""
+
+    status: int
+
+    def header(self, name: str) -> str | None:
+        """A header's value."""
+        ...
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises UpstreamError when it breaks off or has more than `limit` bytes."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises UpstreamError when it breaks off."""
+        ...
+
+    def close(self) -> None:
+        """Ends the exchange; an unread body ends the connection, so that the provider stops writing."""
+        ...
+
+
+class UpstreamClient(Protocol):
+    """Sends requests over kept connections. Cancelling the task closes the connection."""
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, connect_seconds: float) -> UpstreamResponse:
+        """Sends a request, returns at the answer's head. Raises UpstreamError."""
+        ...
+
+    async def close(self) -> None:
+        """Closes idle connections."""
+        ...

@@ -1,0 +1,44 @@
+"""Features that a request can use and a model can have, as bits: admissibility is one `and`."""
+
+from collections.abc import Iterable
+from enum import IntFlag
+
+
+class Feature(IntFlag):
+    """Names are those of a ProviderPricing's capabilities."""
+
+    STREAMING = 1
+    TOOLS = 2
+    PARALLEL_TOOLS = 4
+    JSON_OBJECT = 8
+    JSON_SCHEMA = 16
+    IMAGES = 32
+    AUDIO = 64
+    LOGPROBS = 128
+    EMBEDDINGS = 256
+
+
+BY_NAME = {
+    "Streaming": Feature.STREAMING,
+    "Tools": Feature.TOOLS,
+    "ParallelTools": Feature.PARALLEL_TOOLS,
+    "JsonObject": Feature.JSON_OBJECT,
+    "JsonSchema": Feature.JSON_SCHEMA,
+    "Images": Feature.IMAGES,
+    "Audio": Feature.AUDIO,
+    "Logprobs": Feature.LOGPROBS,
+    "Embeddings": Feature.EMBEDDINGS,
+}
+
+
+def mask(names: Iterable[str]) -> int:
+    """Bits of the named features; a plain int, since IntFlag arithmetic is slow."""
+    bits = 0
+    for name in names:
+        bits |= int(BY_NAME[name])
+    return bits
+
+
+def names(bits: int) -> str:
+    """Names of the bits, for people: `Tools, Images`."""
+    return ", ".join(name for name, bit in BY_NAME.items() if bits & bit)

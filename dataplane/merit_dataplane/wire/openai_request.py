@@ -1,0 +1,199 @@
+"""A request in the OpenAI protocol: what Merit reads of it, and the bytes that go to a provider.
+
+Only the model's name and, for streams, the wish for usage are changed; every other field keeps its bytes, known or not.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from merit_dataplane.wire.errors import RequestError
+from merit_dataplane.wire.features import Feature
+
+_BYTES_PER_TOKEN = 4
+"""English text in JSON; a calibrated count belongs to the next step of pricing."""
+_encode = msgspec.json.Encoder().encode
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TRUE = msgspec.Raw(b"true")
+_ABSENT = msgspec.Raw(b"")
+
+
+class Operation(StrEnum):
+    """Endpoints of the hot path, by their path under `/v1`."""
+
+    CHAT = "chat/completions"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _ResponseFormat(msgspec.Struct):
+    type: str = "text"
+
+
+class _UsageWish(msgspec.Struct):
+    include: bool | None = None
+
+
+class _Head(msgspec.Struct):
+    model: str
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    usage: _UsageWish | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+    logprobs: bool | int | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: _ResponseFormat | None = None
+    tools: msgspec.Raw = _ABSENT
+    functions: msgspec.Raw = _ABSENT
+    messages: msgspec.Raw = _ABSENT
+    prompt: msgspec.Raw = _ABSENT
+    input: msgspec.Raw = _ABSENT
+
+
+_head = msgspec.json.Decoder(_Head)
+
+
+class _Part(msgspec.Struct):
+    type: str = ""
+    text: str = ""
+
+
+class _Message(msgspec.Struct):
+    role: str = ""
+    content: str | list[_Part] | None = None
+
+
+_messages = msgspec.json.Decoder(list[_Message])
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One request as Merit sees it."""
+
+    operation: Operation
+    model: str
+    """The name that the client asked for."""
+    stream: bool
+    wants_usage: bool
+    """A stream whose client asked for usage."""
+    input_tokens: int
+    """Estimated."""
+    output_limit: int
+    """Most output tokens of one choice; 0 is no limit."""
+    choices: int
+    features: int
+    """Bits of `Feature`."""
+    fields: dict[str, msgspec.Raw]
+    messages: msgspec.Raw
+
+    def last_user_text(self) -> str:
+        """Text of the last user message; empty where there is none."""
+        try:
+            messages = _messages.decode(self.messages)
+        except msgspec.MsgspecError:
+            return ""
+        for message in reversed(messages):
+            if message.role == "user":
+                if isinstance(message.content, list):
+                    return "\n".join(part.text for part in message.content if part.type == "text")
+                return message.content or ""
+        return ""
+
+    def body_for(self, model: msgspec.Raw) -> bytes:
+        """The bytes for a provider: `model` is the JSON string of the model's name there."""
+        fields = {**self.fields, "model": model}
+        if self.stream and self.operation is not Operation.EMBEDDINGS:
+            given = fields.get("stream_options")
+            options = _fields.decode(given) if given is not None and bytes(given) != b"null" else {}
+            fields["stream_options"] = msgspec.Raw(_encode({**options, "include_usage": _TRUE}))
+        fields.pop("usage", None)  # OpenRouter's wish is ours to fulfil; vendors refuse it
+        return _encode(fields)
+
+
+def parse(operation: Operation, body: bytes) -> Call:
+    """A request from its bytes.
+
+    Raises RequestError (400) that names the field, when it is no JSON object or a field has the wrong type.
+    """
+    try:
+        head = _head.decode(body)
+        fields = _fields.decode(body)
+    except msgspec.ValidationError as error:
+        raise RequestError(400, _words(str(error)), param=_param(str(error))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError(400, f"The body is no JSON object: {error}") from None
+    content = {Operation.CHAT: head.messages, Operation.COMPLETIONS: head.prompt, Operation.EMBEDDINGS: head.input}[
+        operation
+    ]
+    if not _present(content):
+        name = {Operation.CHAT: "messages", Operation.COMPLETIONS: "prompt", Operation.EMBEDDINGS: "input"}[operation]
+        raise RequestError(400, f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name)
+    raw = bytes(content)
+    stream = bool(head.stream) and operation is not Operation.EMBEDDINGS
+    asked = head.stream_options is not None and bool(head.stream_options.include_usage)
+    return Call(
+        operation=operation,
+        model=head.model,
+        stream=stream,
+        wants_usage=asked or (head.usage is not None and bool(head.usage.include)),
+        input_tokens=max(1, (len(raw) + len(bytes(head.tools))) // _BYTES_PER_TOKEN),
+        output_limit=max(0, head.max_completion_tokens or head.max_tokens or 0),
+        choices=max(1, head.n or 1),
+        features=_features(operation, head, raw, stream=stream),
+        fields=fields,
+        messages=head.messages,
+    )
+
+
+def _features(operation: Operation, head: _Head, content: bytes, *, stream: bool) -> int:
+    if operation is Operation.EMBEDDINGS:
+        return int(Feature.EMBEDDINGS)
+    bits = int(Feature.STREAMING) if stream else 0
+    if _present(head.tools) or _present(head.functions):
+        bits |= int(Feature.TOOLS)
+        if head.parallel_tool_calls:
+            bits |= int(Feature.PARALLEL_TOOLS)
+    if head.response_format is not None:
+        if head.response_format.type == "json_schema":
+            bits |= int(Feature.JSON_SCHEMA)
+        elif head.response_format.type == "json_object":
+            bits |= int(Feature.JSON_OBJECT)
+    if head.logprobs:
+        bits |= int(Feature.LOGPROBS)
+    # a word in a text looks the same as a part of that type, so look closer only when it is there
+    if operation is Operation.CHAT and (b'"image_url"' in content or b'"input_audio"' in content):
+        bits |= _media(content)
+    return bits
+
+
+def _media(content: bytes) -> int:
+    try:
+        messages = _messages.decode(content)
+    except msgspec.MsgspecError:
+        return 0
+    kinds = {part.type for message in messages if isinstance(message.content, list) for part in message.content}
+    return (int(Feature.IMAGES) if "image_url" in kinds else 0) | (int(Feature.AUDIO) if "input_audio" in kinds else 0)
+
+
+def _present(raw: msgspec.Raw) -> bool:
+    return bytes(raw) not in (b"", b"null", b"[]")
+
+
+def _param(message: str) -> str | None:
+    """The field in msgspec's words `… - at `$.max_tokens``."""
+    if "missing required field `" in message:
+        return message.split("missing required field `", 1)[1].split("`", 1)[0]
+    return message.split("`$.", 1)[1].split("`", 1)[0] if "`$." in message else None
+
+
+def _words(message: str) -> str:
+    param = _param(message)
+    if "missing required field" in message:
+        return f"Missing required parameter: '{param}'."
+    reason = message.split(" - at", maxsplit=1)[0]
+    return f"Invalid type for '{param}': {reason}." if param else f"Invalid request: {reason}."

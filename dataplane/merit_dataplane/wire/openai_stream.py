@@ -1,0 +1,103 @@
+"""A streamed answer in the OpenAI protocol, as a state machine fed with any split of the bytes.
+
+Bytes pass through untouched, but for the usage event: it is priced for a client that asked for it, and taken out for
+one that did not (Merit asks for it on every stream, to account).
+"""
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from merit_crds.pricing import CostDetails, Usage
+from merit_dataplane.wire.openai_response import usage_of, with_cost
+
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_END = re.compile(rb"\r?\n\r?\n")
+_EMPTY_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_DONE = b"[DONE]"
+MAX_EVENT_BYTES = 1024 * 1024 * 16
+
+
+class MalformedStreamError(ValueError):
+    """The provider sent an event without end."""
+
+
+class StreamTranslator:
+    """One stream. `feed` takes the provider's bytes and gives the client's."""
+
+    def __init__(self, *, wants_usage: bool, price: Callable[[Usage], CostDetails]):
+        self._wants_usage = wants_usage
+        self._price = price
+        self._pending = b""
+        self.usage: Usage | None = None
+        self.complete = False
+        """The provider said that it is finished."""
+        self.failed = False
+        """The provider sent an error event."""
+        self.events = 0
+        """Events seen: an estimate of the output tokens where the provider reports none."""
+
+    def feed(self, data: bytes) -> bytes:
+        """The client's bytes for the provider's next bytes; may be empty.
+
+        Raises MalformedStreamError when an event grows past MAX_EVENT_BYTES.
+        """
+        if not self._pending and data.endswith(b"\n\n") and not _USAGE.search(data):
+            self._count(data)
+            return data
+        data = self._pending + data
+        out, start = [], 0
+        for end in _END.finditer(data):
+            out.append(self._event(data[start : end.end()]))
+            start = end.end()
+        self._pending = data[start:]
+        if len(self._pending) > MAX_EVENT_BYTES:
+            raise MalformedStreamError(f"an event has more than {MAX_EVENT_BYTES} bytes")
+        return b"".join(out)
+
+    def finish(self) -> bytes:
+        """What is left when the provider's bytes have ended: a last event without a blank line."""
+        rest, self._pending = self._pending, b""
+        return self._event(rest + b"\n\n") if rest.strip() else b""
+
+    def _count(self, data: bytes) -> None:
+        self.events += data.count(b"\n\n") or 1
+        if _DONE in data and b"data: [DONE]" in data:
+            self.complete = True
+        if b'"error"' in data:
+            self.failed = self.failed or any(_is_error(event) for event in data.split(b"\n\n"))
+
+    def _event(self, event: bytes) -> bytes:
+        payload = _payload(event)
+        if payload == _DONE:
+            self.complete = True
+            return event
+        self.events += 1
+        if b'"error"' in payload and _is_error(event):
+            self.failed = True
+        if not _USAGE.search(payload):
+            return event
+        try:
+            usage = usage_of(payload)
+        except msgspec.MsgspecError:
+            return event
+        if usage is None:
+            return event
+        self.usage = usage
+        if self._wants_usage:
+            return b"data: " + with_cost(payload, self._price(usage)) + b"\n\n"
+        # some vendors put usage into the last event that has a choice: that one must stay
+        return b"" if _EMPTY_CHOICES.search(payload) else event
+
+
+def _payload(event: bytes) -> bytes:
+    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    return b"\n".join(lines)
+
+
+def _is_error(event: bytes) -> bool:
+    try:
+        return msgspec.json.decode(_payload(event), type=dict[str, msgspec.Raw]).get("error") is not None
+    except msgspec.MsgspecError:
+        return False
