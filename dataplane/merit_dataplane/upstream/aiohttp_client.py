@@ -19,6 +19,7 @@ class RefusedAddressError(OSError):
     """The name resolves to an address that no provider can have."""
 
 
+@functools.lru_cache(maxsize=4096)
 def refused(address: str) -> bool:
     """Link-local addresses are refused: cloud metadata services give credentials away there."""
     ip = ipaddress.ip_address(address.split("%", 1)[0])

@@ -1,0 +1,65 @@
+# One word for all that one does twice. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: help setup demo test unit cluster-test check format generate golden bench lock images clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: .venv/.ready ## Make .venv with the locked dependencies
+
+.venv/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Merit needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "python3-venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+demo: setup ## A gateway, three simulated providers, real requests; ARGS=--once ends by itself
+	$(BIN)/python examples/quickstart/demo.py $(ARGS)
+
+test: check ## All tests, with a real Kubernetes; ends with pytest's closing line
+	tests/cluster/lab/build.sh
+	$(BIN)/python -m pytest $(ARGS)
+
+unit: setup ## The quick tests
+	$(BIN)/python -m pytest -m 'not cluster' $(ARGS)
+
+cluster-test: setup ## The tests that need Kubernetes (KUBECONFIG's, or one that is brought up here)
+	tests/cluster/lab/build.sh
+	$(BIN)/python -m pytest -m cluster $(ARGS)
+
+check: setup ## Format, lint, types, import contracts, generated files
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m merit_crds.generate --check
+
+format: setup ## Format and fix what can be fixed
+	$(BIN)/ruff format --quiet .
+	$(BIN)/ruff check --fix --quiet . || true
+
+generate: setup ## Write the CRDs, their copies in the charts, and the reference
+	$(BIN)/python -m merit_crds.generate
+
+golden: setup ## Rewrite the golden cases of compile; read the diff before you commit
+	MERIT_UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/unit/crds -q
+
+bench: setup ## Measure, write bench/results.json; ARGS='--baseline old.json' compares
+	$(BIN)/python bench/run.py $(ARGS)
+
+images: setup ## Build the images without a Docker engine
+	tests/cluster/lab/images.sh
+
+lock: setup ## Resolve requirements.lock anew
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --universal --generate-hashes --no-emit-index-url --no-header \
+		--python-version 3.11 --upgrade -o requirements.lock
+
+clean: ## Remove what was made here
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
