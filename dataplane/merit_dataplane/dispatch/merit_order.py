@@ -10,7 +10,6 @@ Candidates that lack a capability which the request uses are not in the order at
 from enum import IntEnum
 from typing import NamedTuple
 
-from merit_crds.pricing import Usage, cost
 from merit_dataplane.snapshots.tables import Target, TierPlan
 from merit_dataplane.wire.features import names
 from merit_dataplane.wire.openai_request import Call
@@ -38,11 +37,6 @@ class Bid(NamedTuple):
     reason: str = ""
     """Why it is not admissible."""
 
-    @property
-    def expected(self) -> int:
-        """Expected cost in pico-dollars."""
-        return self.cost
-
 
 def merit_order(tier: TierPlan, call: Call, now: float) -> list[Bid]:
     """Bids of all candidates but the incapable ones, best first. `now`: `loop.time()`."""
@@ -61,43 +55,43 @@ def _key(bid: Bid) -> tuple[int, tuple[float, ...], int, tuple[str, ...]]:
 
 
 def _bids(tier: TierPlan, call: Call, now: float) -> list[Bid]:
+    """The hot loop: a candidate in good standing is found so with a few comparisons and no call but two."""
     bids = []
+    features, input_tokens, output_limit, choices = call.features, call.input_tokens, call.output_limit, call.choices
+    context = input_tokens + output_limit
+    has_ceiling = tier.total_seconds > 0 or (tier.first_token_seconds > 0 and call.stream)
     for target in tier.targets:
-        output = target.learned.expected_output.tokens(_output_limit(call, target)) * call.choices
-        price = cost(target.rates, Usage(uncached_input=call.input_tokens, output=output))
+        limit = target.max_output_tokens
+        if output_limit and (not limit or output_limit < limit):
+            limit = output_limit
+        rates = target.rates
+        output = target.learned.expected_output.tokens(limit) * choices
+        price = input_tokens * rates.input + output * rates.output + rates.request
         name = target.labels[2:]
-        if reason := _incapable(target, call):
-            bids.append(Bid(Standing.INCAPABLE, (), price, name, target, reason))
+        if features & ~target.features or 0 < target.context_window < context:
+            bids.append(Bid(Standing.INCAPABLE, (), price, name, target, _incapable(target, call)))
         elif reason := _unavailable(target, now):
             bids.append(Bid(Standing.UNAVAILABLE, (), price, name, target, reason))
-        elif miss := _misses(tier, target, call, now):
+        elif (has_ceiling or target.accuracy < tier.accuracy) and (miss := _misses(tier, target, call, now)):
             bids.append(Bid(Standing.MISSES_OBJECTIVE, miss[:2], price, name, target, miss[2]))
         else:
             bids.append(Bid(Standing.ADMISSIBLE, (), price, name, target))
     return bids
 
 
-def _output_limit(call: Call, target: Target) -> int:
-    if call.output_limit and target.max_output_tokens:
-        return min(call.output_limit, target.max_output_tokens)
-    return call.output_limit or target.max_output_tokens
-
-
 def _incapable(target: Target, call: Call) -> str:
     missing = call.features & ~target.features
     if missing:
         return f"lacks {names(missing)}"
-    if target.context_window and call.input_tokens + call.output_limit > target.context_window:
-        return f"context window of {target.context_window} tokens is too small"
-    return ""
+    return f"context window of {target.context_window} tokens is too small"
 
 
 def _unavailable(target: Target, now: float) -> str:
-    if reason := target.provider.account.unavailable(now):
+    provider = target.provider
+    if reason := provider.account.unavailable(now):
         return reason
-    for endpoint in target.provider.endpoints:
-        reason = endpoint.health.unavailable(now)
-        if not reason:
+    for endpoint in provider.endpoints:
+        if not endpoint.health.open_until or not (reason := endpoint.health.unavailable(now)):
             return ""
     return reason
 

@@ -50,9 +50,10 @@ def with_cost(body: bytes, cost: CostDetails) -> bytes:
     fields = _fields.decode(body)
     given = fields.get("usage")
     usage = _fields.decode(given) if given is not None and bytes(given) != b"null" else {}
-    usage["cost"] = msgspec.Raw(usd(cost.total).encode())
+    total = usd(cost.total)
+    usage["cost"] = msgspec.Raw(total.encode())
     usage["cost_details"] = msgspec.Raw(
-        f'{{"upstream_inference_cost":{usd(cost.total)},"upstream_inference_prompt_cost":{usd(cost.input)},'
+        f'{{"upstream_inference_cost":{total},"upstream_inference_prompt_cost":{usd(cost.input)},'
         f'"upstream_inference_completions_cost":{usd(cost.output)}}}'.encode()
     )
     fields["usage"] = msgspec.Raw(_encode(usage))
