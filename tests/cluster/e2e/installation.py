@@ -1,0 +1,91 @@
+"""Merit installed with Helm on a real node, as a user would, and what the tests ask of it."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+ROOT = Path(__file__).parents[3]
+RELEASE, SYSTEM = "merit", "merit-system"
+IMAGE_DATAPLANE, IMAGE_OPERATOR = "merit/dataplane:dev", "merit/operator:dev"
+
+
+class Cluster(Protocol):
+    """What is needed of tests/cluster/lab/lab.py's Lab."""
+
+    def kubectl(self, *args: str, input: str | None = None) -> str:  # noqa: A002 # subprocess's own word
+        """Runs kubectl, returns its output; raises with its error."""
+        ...
+
+    def helm(self, *args: str) -> str:
+        """Runs helm."""
+        ...
+
+    def stop_apiserver(self) -> None:
+        """Stops the API server."""
+        ...
+
+    def start_apiserver(self) -> None:
+        """Starts it and waits until it answers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A release of the chart."""
+
+    cluster: Cluster
+
+    def install(self, *extra: str) -> None:
+        """helm install or upgrade; waits until every pod is ready."""
+        self.cluster.helm(
+            *("upgrade", "--install", RELEASE, str(ROOT / "helm/merit"), "--namespace", SYSTEM, "--create-namespace"),
+            *("--set", "operator.image.repository=merit/operator", "--set", "operator.image.tag=dev"),
+            *("--set", "dataplane.image.repository=merit/dataplane", "--set", "dataplane.image.tag=dev"),
+            *extra,
+            *("--wait", "--timeout", "180s"),
+        )
+
+    def get(self, *args: str) -> Any:
+        """kubectl get -o json."""
+        return json.loads(self.cluster.kubectl("get", *args, "-o", "json"))
+
+    def apply(self, manifest: str) -> None:
+        """kubectl apply."""
+        self.cluster.kubectl("apply", "-f", "-", input=manifest)
+
+    def url(self) -> str:
+        """Base URL of the data plane's Service; cluster addresses are routed to this machine."""
+        return f"http://{self.get('service', RELEASE, '-n', SYSTEM)['spec']['clusterIP']}/v1"
+
+    def pods(self, component: str) -> list[Any]:
+        """Pods of `operator` or `dataplane` that are not being deleted."""
+        selector = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component={component}"
+        found = self.get("pods", "-n", SYSTEM, "-l", selector)["items"]
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def leader(self) -> str:
+        """Name of the pod that holds the Lease."""
+        (lease,) = self.get("leases.coordination.k8s.io", "-n", SYSTEM)["items"]
+        return str(lease["spec"]["holderIdentity"])
+
+    def condition(self, kind: str, name: str, namespace: str, condition: str) -> dict[str, Any]:
+        """A condition of a resource; empty while there is none."""
+        conditions = self.get(kind, name, "-n", namespace).get("status", {}).get("conditions", [])
+        return next((c for c in conditions if c["type"] == condition), {})
+
+
+def wait_until(what: str, true: Callable[[], object], *, seconds: float = 30.0, every: float = 0.1) -> float:
+    """Waits until `true()` is; returns the seconds it took. Fails with the last value."""
+    started, last = time.monotonic(), None
+    while time.monotonic() - started < seconds:
+        try:
+            last = true()
+        except Exception as error:  # noqa: BLE001 # shown when the time is over
+            last = error
+        if last and not isinstance(last, Exception):
+            return time.monotonic() - started
+        time.sleep(every)
+    raise AssertionError(f"{what}: not within {seconds} s, last seen: {last!r}")
