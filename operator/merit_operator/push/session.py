@@ -1,0 +1,112 @@
+"""One exchange with one pod."""
+
+import json
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from merit_crds.push import (
+    FORMAT_HEADER,
+    SNAPSHOT_PATH,
+    TERM_HEADER,
+    VERSION_HEADER,
+    VERSION_PATH,
+    Ack,
+    Nack,
+)
+from merit_crds.snapshot import FORMAT
+from merit_operator.discovery import Pod
+
+_CERTIFICATE_NAME = "merit-dataplane-admin"
+_SECONDS = 5.0
+_ack = msgspec.json.Decoder(Ack)
+_nack = msgspec.json.Decoder(Nack)
+
+
+class UnreachableError(Exception):
+    """The pod gave no answer that can be understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A snapshot as it is sent: packed once for all pods."""
+
+    version: str
+    term: int
+    body: bytes = field(repr=False)
+
+
+class PodClient:
+    """Talks to admin ports; one connection pool for all pods."""
+
+    def __init__(self, *, port: int, token_file: Path, tls_ca: Path | None):
+        self._port, self._token_file, self._tls_ca = port, token_file, tls_ca
+        self._session: aiohttp.ClientSession | None = None
+        self._ssl: ssl.SSLContext | None = None
+
+    async def push(self, pod: Pod, parcel: Parcel) -> Ack | Nack:
+        """Hands over a snapshot. Raises UnreachableError."""
+        headers = {
+            VERSION_HEADER: parcel.version,
+            TERM_HEADER: str(parcel.term),
+            FORMAT_HEADER: str(FORMAT),
+            "Content-Encoding": "gzip",
+            "Content-Type": "application/json",
+        }
+        return await self._exchange("PUT", pod, SNAPSHOT_PATH, headers, parcel.body)
+
+    async def version(self, pod: Pod) -> Ack | Nack:
+        """What the pod serves. Raises UnreachableError."""
+        return await self._exchange("GET", pod, VERSION_PATH, {}, None)
+
+    async def snapshot(self, pod: Pod) -> bytes:
+        """The canonical bytes of what the pod serves; empty when it has none. Raises UnreachableError."""
+        status, data = await self._request("GET", pod, SNAPSHOT_PATH, {}, None)
+        return data if status == 200 else b""
+
+    async def close(self) -> None:
+        """Closes connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _exchange(
+        self, method: str, pod: Pod, path: str, headers: dict[str, str], body: bytes | None
+    ) -> Ack | Nack:
+        status, data = await self._request(method, pod, path, headers, body)
+        try:
+            return _ack.decode(data) if status == 200 else _nack.decode(data)
+        except msgspec.MsgspecError:
+            raise UnreachableError(f"answered {status} with something that is no ACK") from None
+
+    async def _request(
+        self, method: str, pod: Pod, path: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[int, bytes]:
+        url = f"{'https' if self._tls_ca else 'http'}://{pod.host}:{self._port}{path}"
+        extra: dict[str, Any] = {}
+        if self._tls_ca is not None:
+            extra = {"ssl": self._context(self._tls_ca), "server_hostname": _CERTIFICATE_NAME}
+        try:
+            headers = {**headers, "Authorization": f"Bearer {self._token_file.read_text(encoding='utf-8').strip()}"}
+            async with self._pool().request(method, url, headers=headers, data=body, **extra) as response:
+                return response.status, await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError, json.JSONDecodeError) as error:
+            raise UnreachableError(type(error).__name__) from error
+
+    def _pool(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+                timeout=aiohttp.ClientTimeout(total=_SECONDS),
+                auto_decompress=True,
+                trust_env=False,
+            )
+        return self._session
+
+    def _context(self, ca: Path) -> ssl.SSLContext:
+        if self._ssl is None:
+            self._ssl = ssl.create_default_context(cafile=str(ca))
+        return self._ssl
