@@ -98,8 +98,8 @@ class Vendor:
         except msgspec.MsgspecError:
             return await self._refuse(send, 400, "We could not parse the JSON body of your request.", "")
         model = str(request.get("model", ""))
-        self._remember(headers, request)
         token = headers.get("authorization", "").removeprefix("Bearer ")
+        self._remember(headers, request)
         if self._api_keys and token not in self._api_keys:
             return await self._refuse(send, 401, "Incorrect API key provided.", model)
         if self._models and model not in self._models:

@@ -44,8 +44,11 @@ class Installation:
             *("upgrade", "--install", RELEASE, str(ROOT / "helm/merit"), "--namespace", SYSTEM, "--create-namespace"),
             *("--set", "operator.image.repository=merit/operator", "--set", "operator.image.tag=dev"),
             *("--set", "dataplane.image.repository=merit/dataplane", "--set", "dataplane.image.tag=dev"),
+            # the lab has two cores for everything
+            *("--set", "dataplane.resources.requests.cpu=50m", "--set", "operator.resources.requests.cpu=20m"),
+            *("--set", "dataplane.drainSeconds=5"),
             *extra,
-            *("--wait", "--timeout", "180s"),
+            *("--wait", "--timeout", "120s"),
         )
 
     def get(self, *args: str) -> Any:

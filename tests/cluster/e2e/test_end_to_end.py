@@ -228,7 +228,7 @@ async def test_helm_upgrade_with_a_crd_change(merit: Installation) -> None:
         "-p", '[{"op": "replace", "path": "/spec/names/shortNames", "value": ["oldroute"]}]',
     )  # fmt: skip
     async with client(merit.url(), CONSUMER_KEY) as openai, steady(openai, MODEL, rate=20) as traffic:
-        await asyncio.to_thread(merit.install, "--set", "dataplane.podAnnotations.probe=upgraded", "--force-conflicts=true", "--server-side=true")  # fmt: skip
+        await asyncio.to_thread(merit.install, "--set", "dataplane.podAnnotations.probe=upgraded")
     assert traffic.failures == []
     assert merit.get("crd", "modelroutes.merit.dev")["spec"]["names"]["shortNames"] != ["oldroute"]
     assert Counter(p["metadata"]["annotations"].get("probe") for p in merit.pods("dataplane")) == {"upgraded": 3}
