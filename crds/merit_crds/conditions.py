@@ -22,7 +22,9 @@ class Reason(StrEnum):
     """Why a condition is what it is."""
 
     ACCEPTED = "Accepted"
+    """Valid, and nothing older claims the same."""
     RESOLVED_REFS = "ResolvedRefs"
+    """Nothing is missing."""
     INVALID = "Invalid"
     """A field is wrong; the message names it, its value and the fix."""
     NAME_CONFLICT = "NameConflict"
@@ -36,14 +38,17 @@ class Reason(StrEnum):
     SECRET_INVALID = "SecretInvalid"  # noqa: S105
     """A credential is empty, too short, or holds a line break."""
     PROVIDER_NOT_FOUND = "ProviderNotFound"
+    """There is no such Provider."""
     PROVIDER_NOT_READY = "ProviderNotReady"
     """The Provider exists but has no usable form."""
     PRICE_NOT_FOUND = "PriceNotFound"
     """No ProviderPricing prices this model of this provider; an unknown price is never taken for zero."""
     ROUTE_NOT_FOUND = "RouteNotFound"
+    """There is no such ModelRoute, or it is not served."""
     REF_NOT_PERMITTED = "RefNotPermitted"
     """The named resource is in another namespace, and its allowedNamespaces does not have this one."""
     PROGRAMMED = "Programmed"
+    """Every serving pod has acknowledged this generation."""
     PENDING = "Pending"
     """Not every serving pod has acknowledged this generation yet."""
     NO_PODS = "NoPods"
@@ -53,7 +58,7 @@ class Reason(StrEnum):
     NOT_IN_SNAPSHOT = "NotInSnapshot"
     """This generation is not served: see Accepted and ResolvedRefs."""
     READY = "Ready"
-    NOT_READY = "NotReady"
+    """Every other condition is true."""
 
 
 class Condition(msgspec.Struct, frozen=True):

@@ -28,8 +28,8 @@ _DESCRIPTIONS = {
     "ModelRoute": "The model names that clients ask for, and how requests for them are served.",
     "Consumer": "Who may call which routes, with which key.",
 }
-MOST_RANKED = 64
-"""Entries of a status's merit order."""
+MOST_RANKED = 8 * 64
+"""Entries of a status's merit order: a route's most tiers times a tier's most candidates."""
 
 
 def crd_documents() -> list[dict[str, Any]]:
@@ -47,6 +47,7 @@ def crd(kind: str) -> dict[str, Any]:
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
+            "conversion": {"strategy": "None"},  # the API server would add it, and GitOps see a difference
             "names": {
                 "categories": ["merit"],
                 "kind": kind,
@@ -123,6 +124,7 @@ def _status(kind: str) -> Schema:
             "description": "The generation that this status is of.",
             "type": "integer",
             "format": "int64",
+            "minimum": 0,
         },
         "programmed": _string("Pods that serve this generation, of all, e.g. 3/3.", 16),
         "propagationSeconds": _string(
@@ -134,23 +136,27 @@ def _status(kind: str) -> Schema:
     }
     if kind == "ModelRoute":
         properties["cheapest"] = _string("First of the merit order of the last tier, at the typical request.", 400)
-        properties["meritOrder"] = {
-            "description": "Each tier's candidates by price at the typical request, cheapest first.",
-            "type": "array",
-            "maxItems": MOST_RANKED,
-            "x-kubernetes-list-type": "atomic",
-            "items": {
-                "type": "object",
-                "required": ["costUSD", "model", "provider", "tier"],
-                "properties": {
-                    "costUSD": _string("USD per request.", 40),
-                    "model": _string("The model at the provider.", 128),
-                    "provider": _string("Namespace and name of the Provider.", 320),
-                    "tier": _string("The tier.", 63),
-                },
-            },
-        }
+        properties["meritOrder"] = _merit_order()
     return {"description": "Written by the operator.", "type": "object", "properties": dict(sorted(properties.items()))}
+
+
+def _merit_order() -> Schema:
+    return {
+        "description": "Each tier's candidates by price at the typical request, cheapest first.",
+        "type": "array",
+        "maxItems": MOST_RANKED,
+        "x-kubernetes-list-type": "atomic",
+        "items": {
+            "type": "object",
+            "required": ["costUSD", "model", "provider", "tier"],
+            "properties": {
+                "costUSD": _string("USD per request.", 40),
+                "model": _string("The model at the provider.", 128),
+                "provider": _string("Namespace and name of the Provider.", 320),
+                "tier": _string("The tier.", 63),
+            },
+        },
+    }
 
 
 def _condition() -> Schema:

@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -23,7 +24,10 @@ _WORDS = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be one of {expected}",
+    "invalid_key": "has a name that is no string: put it in quotes",
 }
+_SECRET_FIELDS = {"credentials", "apiKeys"}
+"""Never shown: people write keys there."""
 _SHOWN = 60
 
 
@@ -35,7 +39,7 @@ class Problem(msgspec.Struct, frozen=True):
     reason: str
     """What is wrong and how to fix it."""
     value: str = ""
-    """The value as JSON, shortened; empty where there is none."""
+    """The value as JSON, shortened; empty where there is none, or none that may be shown."""
 
     @property
     def field(self) -> str:
@@ -61,18 +65,21 @@ def line_of(resource: Resource, problem: Problem) -> int:
 
 def check_spec(resource: Resource) -> BaseModel | list[Problem]:
     """The resource's typed spec, or everything that is wrong with it."""
+    model = SPECS[resource.id.kind]
     try:
-        return SPECS[resource.id.kind].model_validate(_tuples(resource.spec), strict=True)
+        return model.model_validate(_normal(resource.spec), strict=True)
     except ValidationError as error:
-        return [_problem(SPECS[resource.id.kind], e) for e in error.errors(include_url=False)]
+        return [_problem(model, e) for e in error.errors(include_url=False)]
+    except RecursionError:
+        return [Problem(path=("spec",), reason="is nested too deep")]
 
 
-def _tuples(value: Any) -> Any:
-    """Lists as tuples: strict validation takes no list for a tuple."""
+def _normal(value: Any) -> Any:
+    """Lists as tuples, since strict validation takes no list for one; without nulls, as the API server prunes them."""
     if isinstance(value, list | tuple):
-        return tuple(_tuples(v) for v in value)
+        return tuple(_normal(v) for v in value)
     if isinstance(value, Mapping):
-        return {k: _tuples(v) for k, v in value.items()}
+        return {k: _normal(v) for k, v in value.items() if v is not None}
     return value
 
 
@@ -87,12 +94,18 @@ def _problem(model: type[BaseModel], error: Any) -> Problem:
         return Problem(path=path, reason=_WORDS[kind])
     words = _WORDS.get(kind)
     reason = words.format_map({k: str(v) for k, v in context.items()}) if words else str(error["msg"])
-    return Problem(path=path, reason=reason, value=_shown(error["input"]))
+    hidden = not _SECRET_FIELDS.isdisjoint(path)
+    return Problem(path=path, reason=reason, value="" if hidden else shown(error["input"]))
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def _fields(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
     """Names of the fields that are possible at a path."""
-    schema = model.model_json_schema()
+    schema = _schema(model)
     node = schema
     for step in path:
         node = _resolve(schema, node)
@@ -107,9 +120,9 @@ def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
-def _shown(value: Any) -> str:
-    try:
-        text = json.dumps(value, default=str)
-    except (TypeError, ValueError):
-        text = repr(value)
+def shown(value: Any) -> str:
+    """A single value as short JSON; empty for a list or a mapping, whose fields have names of their own."""
+    if isinstance(value, list | tuple | Mapping):
+        return ""
+    text = json.dumps(value, default=str)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -27,7 +27,7 @@ class ResourceId(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resource:
-    """One resource as it was read: `spec` is unchecked. Compared by identity, so that an unchanged one is known cheaply."""
+    """One resource as it was read: `spec` is unchecked. Compared by identity: an unchanged one is known cheaply."""
 
     id: ResourceId
     spec: Any

@@ -1,6 +1,7 @@
 """References between entries. What can't be resolved is left out, and its resource is told so; nothing else changes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -20,21 +21,27 @@ from merit_crds.snapshot.model import (
 
 SHORTEST_CONSUMER_KEY = 16
 Unresolved = tuple[Reason, str]
-Grants = Mapping[str, tuple[str, ...]]
-"""Key of a provider to the namespaces that may use it."""
+Prices = set[tuple[str, str]]
+"""Key of a provider and a model that it has a price for."""
+_EntryT = TypeVar("_EntryT", ProviderEntry, PricingEntry, RouteEntry, ConsumerEntry)
 
 
 class Linker:
-    """Links the entries of one compile; `unresolved` collects what is missing, by resource."""
+    """Links the entries of one compile; `unresolved` collects what is missing, by resource.
+
+    `known` are all resources that exist, usable or not; `grants` the namespaces that each lets in.
+    """
 
     def __init__(
-        self, *, entries: Mapping[ResourceId, Entry], known: Mapping[str, set[str]], grants: Grants, secrets: Secrets
+        self,
+        *,
+        entries: Mapping[ResourceId, Entry],
+        known: frozenset[ResourceId],
+        grants: Mapping[ResourceId, tuple[str, ...]],
+        secrets: Secrets,
     ):
-        self._entries = entries
-        self._known = known
-        """Kind to keys of all resources that exist, usable or not."""
-        self._grants = grants
-        self._secrets = secrets
+        self._entries, self._known, self._grants, self._secrets = entries, known, grants, secrets
+        self._key_owners: dict[str, ResourceId] = {}
         self.unresolved: dict[ResourceId, list[Unresolved]] = {}
 
     def link(self, format_: int) -> Snapshot:
@@ -46,71 +53,57 @@ class Linker:
         consumers = self._linked("Consumer", ConsumerEntry, lambda i, e: self._consumer(i, e, routes))
         return Snapshot(format=format_, providers=providers, pricings=pricings, routes=routes, consumers=consumers)
 
-    def _linked(self, kind, of, link):  # type: ignore[no-untyped-def] # one shape for four entry types
+    def _linked(
+        self, kind: str, of: type[_EntryT], link: Callable[[ResourceId, _EntryT], _EntryT | None]
+    ) -> dict[str, _EntryT]:
         linked = {}
         for resource_id, entry in self._entries.items():
             if resource_id.kind == kind and isinstance(entry, of):
                 result = link(resource_id, entry)
                 if result is not None:
                     linked[resource_id.key] = result
-        return linked
+        return dict(sorted(linked.items()))
 
     def _miss(self, resource_id: ResourceId, reason: Reason, message: str) -> None:
         self.unresolved.setdefault(resource_id, []).append((reason, message))
 
-    def _credential(
-        self, owner: ResourceId, field: str, credential: CredentialRef, *, shortest: int = 1
-    ) -> CredentialRef | None:
-        namespace, name, key = credential.ref.split("/", 2)
-        secret = self._secrets.get((namespace, name))
-        if secret is None:
-            self._miss(owner, Reason.SECRET_NOT_FOUND, f"{field}: there is no Secret {namespace}/{name}: create it")
-            return None
-        if key not in secret:
-            have = ", ".join(sorted(secret)[:8]) or "none"
-            self._miss(
-                owner, Reason.SECRET_NOT_FOUND, f"{field}: Secret {namespace}/{name} has no key {key!r} (has {have})"
-            )
-            return None
-        value = secret[key]
-        if len(value) < shortest or not value.isascii() or not value.isprintable() or " " in value:
-            fix = f"must be at least {shortest} printable ASCII characters without spaces or line breaks"
-            self._miss(
-                owner, Reason.SECRET_INVALID, f"{field}: the value in Secret {namespace}/{name} key {key!r} {fix}"
-            )
-            return None
-        return msgspec.structs.replace(credential, fingerprint=fingerprint(value))
+    def _granted(self, owner: ResourceId, kind: str, key: str) -> bool:
+        """Whether `owner` may name that resource: its own namespace's always, else where it is let in."""
+        namespace, name = key.split("/", 1)
+        allowed = self._grants.get(ResourceId(kind, namespace, name), ())
+        return namespace == owner.namespace or "*" in allowed or owner.namespace in allowed
+
+    def _knows(self, kind: str, key: str) -> bool:
+        return ResourceId(kind, *key.split("/", 1)) in self._known
 
     def _provider(self, owner: ResourceId, entry: ProviderEntry) -> ProviderEntry | None:
         if entry.api_key is None:
             return entry
-        credential = self._credential(owner, "spec.credentials.apiKey", entry.api_key)
-        return msgspec.structs.replace(entry, api_key=credential) if credential else None
+        value = self._secret(owner, "spec.credentials.apiKey", entry.api_key.ref, shortest=1)
+        return None if value is None else msgspec.structs.replace(entry, api_key=_with(entry.api_key, value))
 
     def _pricing(
         self, owner: ResourceId, entry: PricingEntry, providers: Mapping[str, ProviderEntry]
     ) -> PricingEntry | None:
         if entry.provider in providers:
             return entry
-        if entry.provider in self._known["Provider"]:
-            self._miss(
-                owner,
-                Reason.PROVIDER_NOT_READY,
-                f"spec.providerRef: Provider {entry.provider} is not usable: see its status",
-            )
-        else:
-            self._miss(
-                owner, Reason.PROVIDER_NOT_FOUND, f"spec.providerRef: there is no Provider {entry.provider}: create it"
-            )
+        reason, words = self._no_provider(entry.provider)
+        self._miss(owner, reason, f"spec.providerRef: {words}")
         return None
 
+    def _no_provider(self, provider: str) -> Unresolved:
+        if self._knows("Provider", provider):
+            return Reason.PROVIDER_NOT_READY, f"Provider {provider} is not usable: see its status"
+        return Reason.PROVIDER_NOT_FOUND, f"there is no Provider {provider}: create it"
+
     def _route(
-        self,
-        owner: ResourceId,
-        entry: RouteEntry,
-        providers: Mapping[str, ProviderEntry],
-        priced: set[tuple[str, str]],
+        self, owner: ResourceId, entry: RouteEntry, providers: Mapping[str, ProviderEntry], priced: Prices
     ) -> RouteEntry:
+        local = f"{owner.namespace}/"
+        if all(
+            (c.provider, c.model) in priced and c.provider.startswith(local) for t in entry.tiers for c in t.candidates
+        ):
+            return entry  # most are like this, of thousands; and the same object is known to be unchanged
         tiers: list[Tier] = []
         for t, tier in enumerate(entry.tiers):
             usable = []
@@ -124,55 +117,66 @@ class Linker:
         return msgspec.structs.replace(entry, tiers=tuple(tiers))
 
     def _why_not(
-        self,
-        owner: ResourceId,
-        provider: str,
-        model: str,
-        providers: Mapping[str, ProviderEntry],
-        priced: set[tuple[str, str]],
+        self, owner: ResourceId, provider: str, model: str, providers: Mapping[str, ProviderEntry], priced: Prices
     ) -> Unresolved | None:
-        namespace = provider.split("/", 1)[0]
-        if namespace != owner.namespace and not _granted(self._grants.get(provider, ()), owner.namespace):
+        if not self._granted(owner, "Provider", provider):
             # the same words whether it exists or not: another namespace's names are not this one's business
-            return (
-                Reason.REF_NOT_PERMITTED,
-                f"Provider {provider} does not exist or its allowedNamespaces lacks {owner.namespace!r}",
-            )
+            words = f"Provider {provider} does not exist or its allowedNamespaces lacks {owner.namespace!r}"
+            return Reason.REF_NOT_PERMITTED, words
         if provider not in providers:
-            if provider in self._known["Provider"]:
-                return Reason.PROVIDER_NOT_READY, f"Provider {provider} is not usable: see its status"
-            return Reason.PROVIDER_NOT_FOUND, f"there is no Provider {provider}: create it"
+            return self._no_provider(provider)
         if (provider, model) not in priced:
-            return (
-                Reason.PRICE_NOT_FOUND,
-                f"no ProviderPricing prices {model!r} of {provider}: add it; an unknown price is never zero",
-            )
+            words = f"no ProviderPricing prices {model!r} of {provider}: add it, an unknown price is never zero"
+            return Reason.PRICE_NOT_FOUND, words
         return None
 
     def _consumer(
         self, owner: ResourceId, entry: ConsumerEntry, routes: Mapping[str, RouteEntry]
     ) -> ConsumerEntry | None:
-        keys = [
-            self._credential(owner, f"spec.apiKeys[{i}]", key, shortest=SHORTEST_CONSUMER_KEY)
-            for i, key in enumerate(entry.api_keys)
-        ]
+        keys = [self._consumer_key(owner, f"spec.apiKeys[{i}]", key) for i, key in enumerate(entry.api_keys)]
         usable = tuple(key for key in keys if key is not None)
         allowed = []
         for i, route in enumerate(entry.routes):
-            namespace, name = route.split("/", 1)
-            if name == "*":
+            if route.endswith("/*"):
                 allowed.append(route)
-            elif namespace != owner.namespace and not (
-                route in routes and _granted(routes[route].allowed_namespaces, owner.namespace)
-            ):
-                words = f"spec.routes[{i}]: ModelRoute {route} does not exist or its allowedNamespaces lacks {owner.namespace!r}"
-                self._miss(owner, Reason.REF_NOT_PERMITTED, words)
+            elif not self._granted(owner, "ModelRoute", route):
+                words = f"ModelRoute {route} does not exist or its allowedNamespaces lacks {owner.namespace!r}"
+                self._miss(owner, Reason.REF_NOT_PERMITTED, f"spec.routes[{i}]: {words}")
             elif route not in routes:
                 self._miss(owner, Reason.ROUTE_NOT_FOUND, f"spec.routes[{i}]: there is no usable ModelRoute {route}")
             else:
                 allowed.append(route)
         return msgspec.structs.replace(entry, api_keys=usable, routes=tuple(allowed)) if usable else None
 
+    def _consumer_key(self, owner: ResourceId, field: str, credential: CredentialRef) -> CredentialRef | None:
+        value = self._secret(owner, field, credential.ref, shortest=SHORTEST_CONSUMER_KEY)
+        if value is None:
+            return None
+        first = self._key_owners.setdefault(value, owner)
+        if first != owner:  # who it is must never be a matter of chance
+            name = str(first) if first.namespace == owner.namespace else "Consumer in another namespace"
+            self._miss(owner, Reason.KEY_CONFLICT, f"{field}: an older one, {name}, has the same key: use another")
+            return None
+        return _with(credential, value)
 
-def _granted(namespaces: tuple[str, ...], namespace: str) -> bool:
-    return "*" in namespaces or namespace in namespaces
+    def _secret(self, owner: ResourceId, field: str, ref: str, *, shortest: int) -> str | None:
+        namespace, name, key = ref.split("/", 2)
+        where = f"{field}: Secret {namespace}/{name}"
+        secret = self._secrets.get((namespace, name))
+        if secret is None:
+            self._miss(owner, Reason.SECRET_NOT_FOUND, f"{where} does not exist: create it")
+            return None
+        if key not in secret:
+            have = ", ".join(sorted(secret)[:8]) or "none"
+            self._miss(owner, Reason.SECRET_NOT_FOUND, f"{where} has no key {key!r} (has {have})")
+            return None
+        value = secret[key]
+        if len(value) < shortest or not value.isascii() or not value.isprintable() or " " in value:
+            fix = f"must be at least {shortest} printable ASCII characters without spaces or line breaks"
+            self._miss(owner, Reason.SECRET_INVALID, f"{where}: the value of key {key!r} {fix}")
+            return None
+        return value
+
+
+def _with(credential: CredentialRef, value: str) -> CredentialRef:
+    return msgspec.structs.replace(credential, fingerprint=fingerprint(value))

@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 import re2
 
-from merit_crds.problems import Problem, check_spec
+from merit_crds.problems import Problem, check_spec, shown
 from merit_crds.resources import Resource
 from merit_crds.snapshot.model import (
     Candidate,
@@ -63,7 +63,7 @@ def _key(ref: ObjectRef, namespace: str) -> str:
 def _duplicates(values: list[str], path: tuple[str | int, ...], what: str) -> list[Problem]:
     """List-map keys that occur twice: the API server refuses them, a folder can hold them."""
     return [
-        Problem(path=(*path, i), reason=f"{what} occurs twice: remove one", value=repr(value))
+        Problem(path=(*path, i), reason=f"{what} occurs twice: remove one", value=shown(value))
         for i, value in enumerate(values)
         if value in values[:i]
     ]
@@ -156,7 +156,7 @@ def _pattern_problems(t: int, tier: TierSpec) -> list[Problem]:
         except re2.error as error:
             path = ("spec", "tiers", t, "when", w, "lastMessage")
             problems.append(
-                Problem(path=path, reason=f"is no RE2 pattern: {_words(error)}", value=repr(condition.last_message))
+                Problem(path=path, reason=f"is no RE2 pattern: {_words(error)}", value=shown(condition.last_message))
             )
     return problems
 

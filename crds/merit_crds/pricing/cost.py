@@ -61,5 +61,5 @@ def cost_details(rates: Rates, usage: Usage) -> CostDetails:
 
 def usd(pico: int) -> str:
     """Pico-dollars as an exact decimal string in USD, e.g. `0.000081`."""
-    whole, rest = divmod(pico, PICO)
-    return f"{whole}.{rest:012d}".rstrip("0").rstrip(".")
+    whole, rest = divmod(abs(pico), PICO)
+    return f"{'-' if pico < 0 else ''}{whole}.{rest:012d}".rstrip("0").rstrip(".")

@@ -1,9 +1,13 @@
 """The merit order by price alone: what a status shows, before any live measurement."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from merit_crds.pricing.cost import Usage, cost
-from merit_crds.snapshot.model import RouteEntry, Snapshot
+from merit_crds.snapshot.model import ModelPrice, RouteEntry, Snapshot
+
+Prices = Mapping[tuple[str, str], ModelPrice]
+"""By key of a provider and model."""
 
 
 class Ranked(NamedTuple):
@@ -16,10 +20,15 @@ class Ranked(NamedTuple):
     """Pico-dollars per request."""
 
 
-def by_price(snapshot: Snapshot, route: RouteEntry) -> list[Ranked]:
+def price_index(snapshot: Snapshot) -> Prices:
+    """Every price of a snapshot. Thousands: made once for many routes."""
+    return {(p.provider, model): price for p in snapshot.pricings.values() for model, price in p.models.items()}
+
+
+def by_price(snapshot: Snapshot, route: RouteEntry, prices: Prices | None = None) -> list[Ranked]:
     """Each tier's candidates at the route's typical request, cheapest first; those below the accuracy floor last."""
     usage = Usage(uncached_input=route.typical_input_tokens, output=route.typical_output_tokens)
-    prices = {(p.provider, model): price for p in snapshot.pricings.values() for model, price in p.models.items()}
+    prices = price_index(snapshot) if prices is None else prices
     order = []
     for tier in route.tiers:
         ranked = [

@@ -15,7 +15,7 @@ class ConsumerSpec(Part):
     api_keys: tuple[SecretKeySelector, ...] = Field(
         min_length=1,
         max_length=8,
-        description="Keys that clients send as 'Authorization: Bearer'; two during a rotation. At least 16 characters each.",
+        description="Keys of at least 16 characters, sent as 'Authorization: Bearer'; two during a rotation.",
         json_schema_extra=listed(keys=("name", "key")),
     )
     routes: tuple[RouteRef, ...] = Field(

@@ -1,4 +1,4 @@
-"""Field types shared by the resources: each knows its pattern, its bound, and the words that tell a user how to fix it."""
+"""Field types shared by the resources: each knows its pattern, its bound, and the words that help a user to fix it."""
 
 import re
 from collections.abc import Callable
@@ -24,12 +24,21 @@ def _text(pattern: str, hint: str, *, longest: int) -> tuple[BeforeValidator, Wi
             raise PydanticCustomError("type", "must be a quoted string: {hint}", {"hint": hint})
         if len(value) > longest:
             raise PydanticCustomError("length", "must have at most {longest} characters", {"longest": longest})
-        if not compiled.search(value):
+        if not compiled.fullmatch(value) or not _is_unicode(value):  # search would let `$` pass a trailing line break
             raise PydanticCustomError("format", "must be {hint}", {"hint": hint})
         return value
 
     schema = {"type": "string", "pattern": pattern, "maxLength": longest, "minLength": 1}
     return BeforeValidator(check), WithJsonSchema(schema)
+
+
+def _is_unicode(value: str) -> bool:
+    """False for half a surrogate pair, which JSON and YAML can hold and no encoding can."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 Name = Annotated[str, *_text(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "a DNS label such as 'us-east-1'", longest=63)]
@@ -53,10 +62,12 @@ HeaderName = Annotated[
 ]
 HeaderValue = Annotated[str, *_text(r"^[\x20-\x7e]+$", "printable ASCII without line breaks", longest=1024)]
 
+_LABEL = "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+_PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 Url = Annotated[
     str,
     *_text(
-        r"^https?://[A-Za-z0-9.\-\[\]:]+(/[-A-Za-z0-9._~/%:]*)?$",
+        rf"^https?://({_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])(:{_PORT})?(/[-A-Za-z0-9._~/%:]*)?$",
         "an http(s) URL up to and with the version, such as 'https://api.openai.com/v1', without query or user",
         longest=512,
     ),

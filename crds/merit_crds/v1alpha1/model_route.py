@@ -99,7 +99,9 @@ class CandidateSpec(Part):
 class LatencyObjective(Part):
     """Ceilings on measured latency."""
 
-    percentile: Literal["P50", "P90", "P95", "P99"] = Field(default="P95", description="Which percentile must hold.")
+    percentile: Literal["P50", "P90", "P95", "P99"] = Field(
+        default="P95", description="Which percentile must hold; default P95."
+    )
     first_token: Duration | None = Field(default=None, description="Time to first token, streamed requests.")
     total: Duration | None = Field(default=None, description="Time to the end of the answer.")
 
@@ -146,7 +148,7 @@ class RouteTimeouts(Part):
 class RetryPolicy(Part):
     """How far a request goes down the merit order."""
 
-    attempts: int = Field(default=3, ge=1, le=16, description="Most attempts of one request.")
+    attempts: int = Field(default=3, ge=1, le=16, description="Most attempts of one request; default 3.")
 
 
 class ExactCache(Part):
@@ -164,8 +166,8 @@ class CachePolicy(Part):
 class TypicalRequest(Part):
     """The request at which status shows the merit order."""
 
-    input_tokens: Tokens = Field(default=300, description="Input tokens.")
-    output_tokens: Tokens = Field(default=60, description="Output tokens.")
+    input_tokens: Tokens = Field(default=300, description="Input tokens; default 300.")
+    output_tokens: Tokens = Field(default=60, description="Output tokens; default 60.")
 
 
 class ModelRouteSpec(Part):

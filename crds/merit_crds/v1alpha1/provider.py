@@ -18,7 +18,16 @@ from merit_crds.v1alpha1.fields import (
     rules,
 )
 
-RESERVED_HEADERS = frozenset({"authorization", "host", "content-length", "transfer-encoding", "connection"})
+RESERVED_HEADERS = (
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "transfer-encoding",
+)
+_RESERVED = f"headers can't set {', '.join(RESERVED_HEADERS)}: use credentials for keys, Merit sets the rest"
 
 
 class EndpointSpec(Part):
@@ -68,10 +77,8 @@ class ProviderSpec(Part):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "!has(self.headers) || self.headers.all(h, !(h.name.lowerAscii() in ['authorization', 'host', "
-                "'content-length', 'transfer-encoding', 'connection']))",
-                "headers can't set authorization, host, content-length, transfer-encoding or connection: "
-                "use credentials for keys, Merit sets the rest",
+                f"!has(self.headers) || self.headers.all(h, !(h.name.lowerAscii() in {list(RESERVED_HEADERS)}))",
+                _RESERVED,
             )
         )
     )
@@ -98,11 +105,6 @@ class ProviderSpec(Part):
 
     @model_validator(mode="after")
     def _no_reserved_header(self) -> "ProviderSpec":
-        for header in self.headers:
-            if header.name.lower() in RESERVED_HEADERS:
-                raise PydanticCustomError(
-                    "reserved_header",
-                    "headers can't set {name}: use credentials for keys, Merit sets the rest",
-                    {"name": header.name},
-                )
+        if any(header.name.lower() in RESERVED_HEADERS for header in self.headers):
+            raise PydanticCustomError("reserved_header", _RESERVED)
         return self

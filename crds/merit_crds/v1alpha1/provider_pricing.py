@@ -28,7 +28,7 @@ class Prices(Part):
     cache_write: Price | None = Field(
         default=None, description="Input tokens written to the provider's cache; default: input."
     )
-    request: Price | None = Field(default=None, description="Per call, in USD.")
+    request: Price | None = Field(default=None, description="Per call, in USD; default 0.")
 
 
 class ModelPricing(Part):
@@ -39,7 +39,7 @@ class ModelPricing(Part):
     capabilities: tuple[Capability, ...] = Field(
         default=("Streaming",),
         max_length=16,
-        description="What the model can do. A request that uses more is not sent to it.",
+        description="What the model can do; default Streaming. A request that uses more is not sent to it.",
         json_schema_extra=listed(unique=True),
     )
     context_window: Tokens | None = Field(
