@@ -15,8 +15,6 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import msgspec
-
 from merit_crds.pricing import Usage
 from merit_dataplane.resilience.account import retry_after_seconds
 from merit_dataplane.resilience.guard import Guard, Verdict
@@ -110,7 +108,7 @@ async def _answer(response: UpstreamResponse, target: Target, call: Call, guard:
         body = await response.read(MAX_ANSWER_BYTES)
         try:
             usage = usage_of(body)
-        except msgspec.MsgspecError:
+        except ValueError:
             raise AttemptFailedError(Failure.MALFORMED, "the answer is no JSON object") from None
         return Whole(status, b"application/json", body, usage)
     if 400 <= status < 500 and status not in _OUR_FAULT and status not in (408, 429):

@@ -12,6 +12,8 @@ from merit_dataplane.wire.features import Feature
 
 _BYTES_PER_TOKEN = 4
 """English text in JSON; a calibrated count belongs to the next step of pricing."""
+_TOKENS_PER_MEDIUM = 1_000
+"""What an image or a sound counts for: about a large picture at OpenAI, half a minute of speech."""
 _encode = msgspec.json.Encoder().encode
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TRUE = msgspec.Raw(b"true")
@@ -61,7 +63,9 @@ _head = msgspec.json.Decoder(_Head)
 
 class _Part(msgspec.Struct):
     type: str = ""
-    text: str = ""
+    text: str | None = None
+    image_url: msgspec.Raw = _ABSENT
+    input_audio: msgspec.Raw = _ABSENT
 
 
 class _Message(msgspec.Struct):
@@ -93,14 +97,10 @@ class Call(msgspec.Struct, frozen=True):
 
     def last_user_text(self) -> str:
         """Text of the last user message; empty where there is none."""
-        try:
-            messages = _messages.decode(self.messages)
-        except msgspec.MsgspecError:
-            return ""
-        for message in reversed(messages):
+        for message in reversed(_read(self.messages)):
             if message.role == "user":
                 if isinstance(message.content, list):
-                    return "\n".join(part.text for part in message.content if part.type == "text")
+                    return "\n".join(part.text or "" for part in message.content if part.type == "text")
                 return message.content or ""
         return ""
 
@@ -125,8 +125,10 @@ def parse(operation: Operation, body: bytes) -> Call:
         fields = _fields.decode(body)
     except msgspec.ValidationError as error:
         raise RequestError(400, _words(str(error)), param=_param(str(error))) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise RequestError(400, f"The body is no JSON object: {error}") from None
+    except RecursionError:
+        raise RequestError(400, "The body is nested too deeply.") from None
     content = {Operation.CHAT: head.messages, Operation.COMPLETIONS: head.prompt, Operation.EMBEDDINGS: head.input}[
         operation
     ]
@@ -136,21 +138,26 @@ def parse(operation: Operation, body: bytes) -> Call:
     raw = bytes(content)
     stream = bool(head.stream) and operation is not Operation.EMBEDDINGS
     asked = head.stream_options is not None and bool(head.stream_options.include_usage)
+    features, media_bytes = _features(operation, head, stream=stream), 0
+    # a word in a text looks the same as a part of that type, so look closer only when it is there
+    if operation is Operation.CHAT and (b'"image_url"' in raw or b'"input_audio"' in raw):
+        media, media_bytes = _media(content)
+        features |= media
     return Call(
         operation=operation,
         model=head.model,
         stream=stream,
         wants_usage=asked or (head.usage is not None and bool(head.usage.include)),
-        input_tokens=max(1, (len(raw) + len(bytes(head.tools))) // _BYTES_PER_TOKEN),
+        input_tokens=max(1, (len(raw) + len(bytes(head.tools)) - media_bytes) // _BYTES_PER_TOKEN),
         output_limit=max(0, head.max_completion_tokens or head.max_tokens or 0),
         choices=max(1, head.n or 1),
-        features=_features(operation, head, raw, stream=stream),
+        features=features,
         fields=fields,
         messages=head.messages,
     )
 
 
-def _features(operation: Operation, head: _Head, content: bytes, *, stream: bool) -> int:
+def _features(operation: Operation, head: _Head, *, stream: bool) -> int:
     if operation is Operation.EMBEDDINGS:
         return int(Feature.EMBEDDINGS)
     bits = int(Feature.STREAMING) if stream else 0
@@ -165,19 +172,30 @@ def _features(operation: Operation, head: _Head, content: bytes, *, stream: bool
             bits |= int(Feature.JSON_OBJECT)
     if head.logprobs:
         bits |= int(Feature.LOGPROBS)
-    # a word in a text looks the same as a part of that type, so look closer only when it is there
-    if operation is Operation.CHAT and (b'"image_url"' in content or b'"input_audio"' in content):
-        bits |= _media(content)
     return bits
 
 
-def _media(content: bytes) -> int:
+def _media(content: msgspec.Raw) -> tuple[int, int]:
+    """Features of images and sounds, and the bytes by which their base64 exceeds what they count for."""
+    bits, excess = 0, 0
+    for message in _read(content):
+        for part in message.content if isinstance(message.content, list) else ():
+            if part.type == "image_url":
+                bits |= int(Feature.IMAGES)
+            elif part.type == "input_audio":
+                bits |= int(Feature.AUDIO)
+            else:
+                continue
+            excess += len(bytes(part.image_url)) + len(bytes(part.input_audio)) - _TOKENS_PER_MEDIUM * _BYTES_PER_TOKEN
+    return bits, excess
+
+
+def _read(messages: msgspec.Raw) -> list[_Message]:
+    """Messages, as far as they are such as we know."""
     try:
-        messages = _messages.decode(content)
-    except msgspec.MsgspecError:
-        return 0
-    kinds = {part.type for message in messages if isinstance(message.content, list) for part in message.content}
-    return (int(Feature.IMAGES) if "image_url" in kinds else 0) | (int(Feature.AUDIO) if "input_audio" in kinds else 0)
+        return _messages.decode(messages)
+    except (ValueError, RecursionError):
+        return []
 
 
 def _present(raw: msgspec.Raw) -> bool:

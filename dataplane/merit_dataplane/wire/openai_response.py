@@ -8,14 +8,15 @@ _encode = msgspec.json.Encoder().encode
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+# whole floats are what a vendor writes whose counter went through a language without integers
 class _InputDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cached_tokens: int | float | None = None
+    cache_write_tokens: int | float | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: int | float | None = None
+    completion_tokens: int | float | None = None
     prompt_tokens_details: _InputDetails | None = None
 
 
@@ -23,33 +24,51 @@ class _Answer(msgspec.Struct):
     usage: _Usage | None = None
 
 
+class _AnyAnswer(msgspec.Struct):
+    pass
+
+
 _answer = msgspec.json.Decoder(_Answer)
+_any_answer = msgspec.json.Decoder(_AnyAnswer)
 
 
 def usage_of(body: bytes) -> Usage | None:
-    """Tokens in disjoint classes, as the provider reported them; None where it reported none.
+    """Tokens in disjoint classes, as the provider reported them; None where it reported none, or none that can be.
 
-    Raises msgspec.MsgspecError when the body is no JSON object.
+    Raises ValueError when the body is no JSON object.
     """
-    usage = _answer.decode(body).usage
+    try:
+        usage = _answer.decode(body).usage
+    except msgspec.ValidationError:
+        _any_answer.decode(body)  # a usage of another shape makes no answer worthless
+        return None
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
     if usage is None or usage.prompt_tokens is None:
         return None
+    prompt, output = int(usage.prompt_tokens), int(usage.completion_tokens or 0)
     details = usage.prompt_tokens_details
-    cached = min(usage.prompt_tokens, (details and details.cached_tokens) or 0)
-    written = min(usage.prompt_tokens - cached, (details and details.cache_write_tokens) or 0)
-    return Usage(
-        uncached_input=usage.prompt_tokens - cached - written,
-        output=usage.completion_tokens or 0,
-        cached_input=cached,
-        cache_write=written,
-    )
+    if details is None:
+        return Usage(prompt, output) if prompt >= 0 and output >= 0 else None
+    cached, written = int(details.cached_tokens or 0), int(details.cache_write_tokens or 0)
+    if min(prompt, output, cached, written) < 0:
+        return None
+    cached = min(prompt, cached)
+    written = min(prompt - cached, written)
+    return Usage(uncached_input=prompt - cached - written, output=output, cached_input=cached, cache_write=written)
 
 
 def with_cost(body: bytes, cost: CostDetails) -> bytes:
-    """The body with `usage.cost` (USD) and `usage.cost_details`; every other field keeps its bytes."""
-    fields = _fields.decode(body)
+    """The body with `usage.cost` (USD) and `usage.cost_details`; every other field keeps its bytes.
+
+    A body with a key that is no UTF-8 stays as it is.
+    """
+    try:
+        fields = _fields.decode(body)
+    except ValueError:
+        return body
     given = fields.get("usage")
-    usage = _fields.decode(given) if given is not None and bytes(given) != b"null" else {}
+    usage = _fields.decode(given) if given is not None and bytes(given)[:1] == b"{" else {}
     total = usd(cost.total)
     usage["cost"] = msgspec.Raw(total.encode())
     usage["cost_details"] = msgspec.Raw(

@@ -16,6 +16,8 @@ _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _END = re.compile(rb"\r?\n\r?\n")
 _EMPTY_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _DONE = b"[DONE]"
+_ERROR = b'"error"'
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 MAX_EVENT_BYTES = 1024 * 1024 * 16
 
 
@@ -43,12 +45,19 @@ class StreamTranslator:
 
         Raises MalformedStreamError when an event grows past MAX_EVENT_BYTES.
         """
-        if not self._pending and data.endswith(b"\n\n") and not _USAGE.search(data):
-            self._count(data)
+        if (
+            not self._pending
+            and data.endswith(b"\n\n")
+            and _DONE not in data
+            and _ERROR not in data
+            and not _USAGE.search(data)
+        ):  # whole events, nothing of note in them
+            self.events += data.count(b"\ndata:") + data.startswith(b"data:")
             return data
+        looked_at = max(0, len(self._pending) - 3)
         data = self._pending + data
         out, start = [], 0
-        for end in _END.finditer(data):
+        for end in _END.finditer(data, looked_at):
             out.append(self._event(data[start : end.end()]))
             start = end.end()
         self._pending = data[start:]
@@ -57,30 +66,26 @@ class StreamTranslator:
         return b"".join(out)
 
     def finish(self) -> bytes:
-        """What is left when the provider's bytes have ended: a last event without a blank line."""
+        """What is left when the provider's bytes have ended: a last event without a blank line, if it is whole."""
         rest, self._pending = self._pending, b""
-        return self._event(rest + b"\n\n") if rest.strip() else b""
-
-    def _count(self, data: bytes) -> None:
-        self.events += data.count(b"\n\n") or 1
-        if _DONE in data and b"data: [DONE]" in data:
-            self.complete = True
-        if b'"error"' in data:
-            self.failed = self.failed or any(_is_error(event) for event in data.split(b"\n\n"))
+        payload = _payload(rest)
+        if payload != _DONE and _decoded(payload) is None:
+            return b""
+        return self._event(rest.rstrip() + b"\n\n")
 
     def _event(self, event: bytes) -> bytes:
         payload = _payload(event)
         if payload == _DONE:
             self.complete = True
             return event
-        self.events += 1
-        if b'"error"' in payload and _is_error(event):
+        self.events += event.count(b"\ndata:") + event.startswith(b"data:")
+        if _ERROR in payload and bytes((_decoded(payload) or {}).get("error", b"null")) != b"null":
             self.failed = True
         if not _USAGE.search(payload):
             return event
         try:
             usage = usage_of(payload)
-        except msgspec.MsgspecError:
+        except ValueError:
             return event
         if usage is None:
             return event
@@ -96,8 +101,8 @@ def _payload(event: bytes) -> bytes:
     return b"\n".join(lines)
 
 
-def _is_error(event: bytes) -> bool:
+def _decoded(payload: bytes) -> dict[str, msgspec.Raw] | None:
     try:
-        return msgspec.json.decode(_payload(event), type=dict[str, msgspec.Raw]).get("error") is not None
-    except msgspec.MsgspecError:
-        return False
+        return _fields.decode(payload)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,114 @@
+"""An answer's usage, and the cost that is put into it."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from merit_crds.pricing import CostDetails, Usage, cost_details, usd
+from merit_crds.snapshot import Rates
+from merit_dataplane.wire.openai_response import usage_of, with_cost
+
+COST = CostDetails(input=1_500_000, output=2_000_000, request=7)
+
+
+def answer(usage: object) -> bytes:
+    return json.dumps({"id": "x", "usage": usage}).encode()
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 10, "completion_tokens": 5}, Usage(10, 5)),
+        ({"prompt_tokens": 10}, Usage(10, 0)),
+        ({"prompt_tokens": 10, "completion_tokens": None}, Usage(10, 0)),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": None}, Usage(10, 5)),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}, Usage(6, 5, 4)),
+        ({"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 99}}, Usage(0, 0, 10)),
+        (
+            {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 3}},
+            Usage(3, 0, 4, 3),
+        ),
+        (
+            {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 8, "cache_write_tokens": 9}},
+            Usage(0, 0, 8, 2),
+        ),
+        ({"prompt_tokens": 10**25, "completion_tokens": 10**25}, Usage(10**25, 10**25)),
+        ({"prompt_tokens": 12.0, "completion_tokens": 3.0}, Usage(12, 3)),
+        (None, None),
+        ({}, None),
+        ({"prompt_tokens": None}, None),
+        ("none", None),
+        ([], None),
+        ({"prompt_tokens": "12"}, None),
+        ({"prompt_tokens": -12, "completion_tokens": 5}, None),
+        ({"prompt_tokens": 12, "completion_tokens": -5}, None),
+        ({"prompt_tokens": 12, "prompt_tokens_details": {"cached_tokens": -5}}, None),
+        ({"prompt_tokens": 12, "prompt_tokens_details": {"cache_write_tokens": -5}}, None),
+    ],
+)
+def test_usage_in_disjoint_classes_or_none_where_it_makes_no_sense(usage: object, expected: Usage | None) -> None:
+    assert usage_of(answer(usage)) == expected
+
+
+def test_no_usage_at_all() -> None:
+    assert usage_of(b"{}") is None
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b"<html>", b'{"a":' + b"[" * 100_000])
+def test_what_is_no_json_object_is_told_apart(body: bytes) -> None:
+    with pytest.raises(ValueError, match="."):
+        usage_of(body)
+
+
+tokens = st.integers(0, 10**9)
+
+
+@given(prompt=tokens, output=tokens, cached=tokens, written=tokens)
+def test_classes_add_up_to_the_prompt(prompt: int, output: int, cached: int, written: int) -> None:
+    details = {"cached_tokens": cached, "cache_write_tokens": written}
+    usage = usage_of(answer({"prompt_tokens": prompt, "completion_tokens": output, "prompt_tokens_details": details}))
+    assert usage is not None
+    assert usage.input == prompt
+    assert min(usage) >= 0
+
+
+@given(prompt=tokens, output=tokens, rate=st.integers(0, 10**10), output_rate=st.integers(0, 10**10))
+def test_the_cost_in_a_body_is_the_decimal_cost(prompt: int, output: int, rate: int, output_rate: int) -> None:
+    rates = Rates(input=rate, output=output_rate, cached_input=rate, cache_write=rate, request=3)
+    body = with_cost(answer({"prompt_tokens": prompt}), cost_details(rates, Usage(prompt, output)))
+    usage = json.loads(body, parse_float=Decimal, parse_int=Decimal)["usage"]
+    exact = (Decimal(prompt) * rate + Decimal(output) * output_rate + 3) / 10**12
+    assert usage["cost"] == exact
+    assert usage["cost_details"]["upstream_inference_cost"] == exact
+
+
+def test_every_other_field_keeps_its_bytes() -> None:
+    body = b'{"id": "a", "odd" : [1.50, 1e3, "\\u00e9"],"usage":{"prompt_tokens" :1, "x":{"y" : 1.0}} ,"n":123456789012345678901}'
+    spliced = with_cost(body, COST)
+    for piece in (b'[1.50, 1e3, "\\u00e9"]', b'{"y" : 1.0}', b"123456789012345678901"):
+        assert piece in spliced
+    assert json.loads(spliced)["usage"]["cost"] == 0.000003500007
+
+
+@pytest.mark.parametrize("usage", [None, "none", [], 5])
+def test_a_cost_finds_its_place_whatever_stands_there(usage: Any) -> None:
+    assert json.loads(with_cost(answer(usage), COST))["usage"]["cost"] == 0.000003500007
+    assert json.loads(with_cost(b"{}", COST))["usage"]["cost"] == 0.000003500007
+
+
+def test_a_key_that_is_no_unicode_costs_no_answer() -> None:
+    body = b'{"\xff":1,"usage":{"prompt_tokens":3}}'
+    assert usage_of(body) == Usage(3, 0)
+    assert with_cost(body, COST) == body
+
+
+@pytest.mark.parametrize(
+    ("pico", "text"),
+    [(0, "0"), (1, "0.000000000001"), (10**12, "1"), (10**13, "10"), (15 * 10**11, "1.5"), (81_000_000, "0.000081")],
+)
+def test_usd(pico: int, text: str) -> None:
+    assert usd(pico) == text
