@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -27,7 +28,7 @@ _WORDS = {
     "invalid_key": "has a name that is no string: put it in quotes",
 }
 _SECRET_FIELDS = {"credentials", "apiKeys"}
-"""Never shown: people write keys there."""
+"""Values there, and those of headers, are never shown: people write keys into them."""
 _SHOWN = 60
 
 
@@ -66,12 +67,21 @@ def line_of(resource: Resource, problem: Problem) -> int:
 def check_spec(resource: Resource) -> BaseModel | list[Problem]:
     """The resource's typed spec, or everything that is wrong with it."""
     model = SPECS[resource.id.kind]
+    if resource.spec is None:
+        return [Problem(path=("spec",), reason=_WORDS["missing"])]
     try:
         return model.model_validate(_normal(resource.spec), strict=True)
     except ValidationError as error:
-        return [_problem(model, e) for e in error.errors(include_url=False)]
+        errors = error.errors(include_url=False)
+        return [_problem(model, e) for e in errors if not _follows(e, errors)]
     except RecursionError:
         return [Problem(path=("spec",), reason="is nested too deep")]
+
+
+def _follows(error: Any, errors: list[Any]) -> bool:
+    """A list is too short for pydantic when its entries are wrong: that is said of the entries, and enough."""
+    path = error["loc"]
+    return error["type"] == "too_short" and any(e["loc"][: len(path)] == path and e is not error for e in errors)
 
 
 def _normal(value: Any) -> Any:
@@ -94,7 +104,8 @@ def _problem(model: type[BaseModel], error: Any) -> Problem:
         return Problem(path=path, reason=_WORDS[kind])
     words = _WORDS.get(kind)
     reason = words.format_map({k: str(v) for k, v in context.items()}) if words else str(error["msg"])
-    hidden = not _SECRET_FIELDS.isdisjoint(path)
+    reason = reason.replace(" 1 entries", " 1 entry")
+    hidden = not _SECRET_FIELDS.isdisjoint(path) or path[-1] == "value"
     return Problem(path=path, reason=reason, value="" if hidden else shown(error["input"]))
 
 
@@ -124,5 +135,5 @@ def shown(value: Any) -> str:
     """A single value as short JSON; empty for a list or a mapping, whose fields have names of their own."""
     if isinstance(value, list | tuple | Mapping):
         return ""
-    text = json.dumps(value, default=str)
+    text = re.sub(r"(://)[^/@]*@", r"\1***@", json.dumps(value, default=str))
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

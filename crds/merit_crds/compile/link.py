@@ -172,7 +172,7 @@ class Linker:
             return None
         value = secret[key]
         if len(value) < shortest or not value.isascii() or not value.isprintable() or " " in value:
-            fix = f"must be at least {shortest} printable ASCII characters without spaces or line breaks"
+            fix = f"must be printable ASCII without spaces or line breaks, {shortest} or more characters"
             self._miss(owner, Reason.SECRET_INVALID, f"{where}: the value of key {key!r} {fix}")
             return None
         return value

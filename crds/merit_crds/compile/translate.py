@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 import re2
 
+from merit_crds.compile import duplicates
 from merit_crds.problems import Problem, check_spec, shown
 from merit_crds.resources import Resource
 from merit_crds.snapshot.model import (
@@ -38,8 +39,9 @@ _DEFAULT_EXPECTED_OUTPUT = 256
 def translate(resource: Resource) -> Entry | tuple[Problem, ...]:
     """The resource's entry, with credentials unfingerprinted and references unresolved; or all its problems."""
     spec = check_spec(resource)
-    if isinstance(spec, list):
-        return tuple(spec)
+    problems = spec if isinstance(spec, list) else duplicates.find(resource.id.kind, resource.spec)
+    if problems:
+        return tuple(problems)
     match spec:
         case ProviderSpec():
             return _provider(resource, spec)
@@ -60,20 +62,9 @@ def _key(ref: ObjectRef, namespace: str) -> str:
     return f"{ref.namespace or namespace}/{ref.name}"
 
 
-def _duplicates(values: list[str], path: tuple[str | int, ...], what: str) -> list[Problem]:
-    """List-map keys that occur twice: the API server refuses them, a folder can hold them."""
-    return [
-        Problem(path=(*path, i), reason=f"{what} occurs twice: remove one", value=shown(value))
-        for i, value in enumerate(values)
-        if value in values[:i]
-    ]
-
-
 def _provider(resource: Resource, spec: ProviderSpec) -> Entry | tuple[Problem, ...]:
-    problems = _duplicates([e.name for e in spec.endpoints], ("spec", "endpoints"), "endpoint name")
-    problems += _duplicates([h.name.lower() for h in spec.headers], ("spec", "headers"), "header")
-    if problems:
-        return tuple(problems)
+    if again := duplicates.twice([h.name.lower() for h in spec.headers], ("spec", "headers"), "header"):
+        return tuple(again)
     t, limits = spec.timeouts, spec.limits
     return ProviderEntry(
         generation=resource.generation,
@@ -94,9 +85,7 @@ def _ms(duration: str | None, default: int) -> int:
     return default if duration is None else max(1, milliseconds(duration))
 
 
-def _pricing(resource: Resource, spec: ProviderPricingSpec) -> Entry | tuple[Problem, ...]:
-    if problems := _duplicates([m.model for m in spec.models], ("spec", "models"), "model"):
-        return tuple(problems)
+def _pricing(resource: Resource, spec: ProviderPricingSpec) -> Entry:
     return PricingEntry(
         generation=resource.generation,
         provider=f"{resource.id.namespace}/{spec.provider_ref.name}",
@@ -123,11 +112,11 @@ def _rates(prices: Prices) -> Rates:
 
 
 def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, ...]:
-    problems = _duplicates(list(spec.models), ("spec", "models"), "model name")
+    problems: list[Problem] = []
     for t, tier in enumerate(spec.tiers):
         problems += _pattern_problems(t, tier)
         refs = [f"{_key(c.provider, resource.id.namespace)} {c.model}" for c in tier.candidates]
-        problems += _duplicates(refs, ("spec", "tiers", t, "candidates"), "candidate")
+        problems += duplicates.twice(refs, ("spec", "tiers", t, "candidates"), "candidate")
     if problems:
         return tuple(problems)
     timeouts, typical, cache = spec.timeouts, spec.typical_request, spec.cache

@@ -1,7 +1,7 @@
 """Field types shared by the resources: each knows its pattern, its bound, and the words that help a user to fix it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -137,24 +137,15 @@ def pico(price: str) -> int:
 
 
 def listed(
-    *, keys: tuple[str, ...] = (), unique: bool = False, rules: tuple[dict[str, str], ...] = ()
-) -> Callable[..., None]:
-    """Kubernetes list semantics and CEL rules for a field's schema."""
-
-    def extend(schema: dict[str, Any]) -> None:
-        if keys:
-            schema["x-kubernetes-list-type"] = "map"
-            schema["x-kubernetes-list-map-keys"] = list(keys)
-        elif unique:
-            schema["x-kubernetes-list-type"] = "set"
-        else:
-            schema["x-kubernetes-list-type"] = "atomic"
-        if rules:
-            schema["x-kubernetes-validations"] = list(rules)
-
-    return extend
+    *, keys: tuple[str, ...] = (), unique: bool = False, rules: Sequence[tuple[str, str]] = ()
+) -> dict[str, Any]:
+    """Kubernetes list semantics and CEL rules, as (rule, message a user sees), for a field's schema."""
+    made: dict[str, Any] = {"x-kubernetes-list-type": "map" if keys else "set" if unique else "atomic"}
+    if keys:
+        made["x-kubernetes-list-map-keys"] = list(keys)
+    return made | (checked(*rules) if rules else {})
 
 
-def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
-    """CEL rules as (rule, message a user sees)."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+def checked(*rules: tuple[str, str]) -> dict[str, Any]:
+    """CEL rules, as (rule, message a user sees), for a schema."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}

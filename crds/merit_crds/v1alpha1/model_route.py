@@ -1,8 +1,8 @@
 """ModelRoute: the model names that clients ask for, and how requests for them are served."""
 
-from typing import Literal
+from typing import Final, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from merit_crds.v1alpha1.fields import (
@@ -17,8 +17,8 @@ from merit_crds.v1alpha1.fields import (
     Part,
     Pattern,
     Tokens,
+    checked,
     listed,
-    rules,
 )
 
 Feature = Literal["Tools", "Images", "JsonSchema", "Streaming"]
@@ -28,7 +28,7 @@ class TokenRange(Part):
     """A range of estimated input tokens; at least one end."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules(
+        json_schema_extra=checked(
             ("has(self.atLeast) || has(self.below)", "inputTokens needs atLeast, below, or both"),
             ("!(has(self.atLeast) && has(self.below)) || self.atLeast < self.below", "atLeast must be less than below"),
         )
@@ -57,7 +57,7 @@ class Condition(Part):
     """True when all that it names holds."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules(
+        json_schema_extra=checked(
             (
                 "has(self.inputTokens) || has(self.uses) || has(self.headers) || has(self.lastMessage)",
                 "a condition needs inputTokens, uses, headers or lastMessage",
@@ -170,6 +170,11 @@ class TypicalRequest(Part):
     output_tokens: Tokens = Field(default=60, description="Output tokens; default 60.")
 
 
+_LAST_TAKES_ALL: Final = "the last tier can't have `when`: it takes every request that no other tier took"
+_OTHERS_HAVE_WHEN: Final = "every tier but the last needs `when`, else the tiers below it are never reached"
+_UNIQUE_NAMES: Final = "tier names must be unique"
+
+
 class ModelRouteSpec(Part):
     """The model names that clients ask for, and how requests for them are served."""
 
@@ -183,20 +188,16 @@ class ModelRouteSpec(Part):
         min_length=1,
         max_length=8,
         description="Tried in this order; the first whose condition holds is taken.",
-        json_schema_extra={
-            **rules(
-                (
-                    "!has(self[size(self) - 1].when) || size(self[size(self) - 1].when) == 0",
-                    "the last tier can't have `when`: it takes every request that no other tier took",
-                ),
+        json_schema_extra=listed(
+            rules=[
+                ("!has(self[size(self) - 1].when) || size(self[size(self) - 1].when) == 0", _LAST_TAKES_ALL),
                 (
                     "self.all(t, t.name == self[size(self) - 1].name || (has(t.when) && size(t.when) > 0))",
-                    "every tier but the last needs `when`, else the tiers below it are never reached",
+                    _OTHERS_HAVE_WHEN,
                 ),
-                ("self.all(t, self.exists_one(o, o.name == t.name))", "tier names must be unique"),
-            ),
-            "x-kubernetes-list-type": "atomic",
-        },
+                ("self.all(t, self.exists_one(o, o.name == t.name))", _UNIQUE_NAMES),
+            ]
+        ),
     )
     timeouts: RouteTimeouts | None = Field(default=None, description="Narrower limits than the providers' own.")
     retry: RetryPolicy | None = Field(default=None, description="How far a request goes down the merit order.")
@@ -211,17 +212,13 @@ class ModelRouteSpec(Part):
         json_schema_extra=listed(unique=True),
     )
 
-    @model_validator(mode="after")
-    def _tiers_are_reachable(self) -> "ModelRouteSpec":
-        names = [tier.name for tier in self.tiers]
-        if len(set(names)) < len(names):
-            raise PydanticCustomError("tiers", "tier names must be unique")
-        if self.tiers[-1].when:
-            raise PydanticCustomError(
-                "tiers", "the last tier can't have `when`: it takes every request that no other tier took"
-            )
-        if any(not tier.when for tier in self.tiers[:-1]):
-            raise PydanticCustomError(
-                "tiers", "every tier but the last needs `when`, else the tiers below it are never reached"
-            )
-        return self
+    @field_validator("tiers")
+    @classmethod
+    def _tiers_are_reachable(cls, tiers: tuple[TierSpec, ...]) -> tuple[TierSpec, ...]:
+        if len({tier.name for tier in tiers}) < len(tiers):
+            raise PydanticCustomError("tiers", _UNIQUE_NAMES)
+        if tiers[-1].when:
+            raise PydanticCustomError("tiers", _LAST_TAKES_ALL)
+        if any(not tier.when for tier in tiers[:-1]):
+            raise PydanticCustomError("tiers", _OTHERS_HAVE_WHEN)
+        return tiers

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from merit_crds.v1alpha1.fields import (
@@ -15,7 +15,6 @@ from merit_crds.v1alpha1.fields import (
     SecretKeySelector,
     Url,
     listed,
-    rules,
 )
 
 RESERVED_HEADERS = (
@@ -74,15 +73,6 @@ class Limits(Part):
 class ProviderSpec(Part):
     """One account at one LLM vendor: protocol, endpoints, credentials, limits."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                f"!has(self.headers) || self.headers.all(h, !(h.name.lowerAscii() in {list(RESERVED_HEADERS)}))",
-                _RESERVED,
-            )
-        )
-    )
-
     protocol: Literal["OpenAI"] = Field(description="The wire protocol that the vendor speaks.")
     endpoints: tuple[EndpointSpec, ...] = Field(
         min_length=1,
@@ -92,7 +82,13 @@ class ProviderSpec(Part):
     )
     credentials: Credentials | None = Field(default=None, description="Absent for a server that asks for none.")
     headers: tuple[Header, ...] = Field(
-        default=(), max_length=16, description="Added to every request.", json_schema_extra=listed(keys=("name",))
+        default=(),
+        max_length=16,
+        description="Added to every request.",
+        json_schema_extra=listed(
+            keys=("name",),
+            rules=[(f"self.all(h, !(h.name.lowerAscii() in {list(RESERVED_HEADERS)}))", _RESERVED)],
+        ),
     )
     timeouts: ProviderTimeouts | None = Field(default=None, description="Limits of one attempt.")
     limits: Limits | None = Field(default=None, description="What Merit never exceeds here.")
@@ -103,8 +99,9 @@ class ProviderSpec(Part):
         json_schema_extra=listed(unique=True),
     )
 
-    @model_validator(mode="after")
-    def _no_reserved_header(self) -> "ProviderSpec":
-        if any(header.name.lower() in RESERVED_HEADERS for header in self.headers):
+    @field_validator("headers")
+    @classmethod
+    def _no_reserved_header(cls, headers: tuple[Header, ...]) -> tuple[Header, ...]:
+        if any(header.name.lower() in RESERVED_HEADERS for header in headers):
             raise PydanticCustomError("reserved_header", _RESERVED)
-        return self
+        return headers
