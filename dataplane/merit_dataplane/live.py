@@ -1,6 +1,6 @@
 """What a pod has learned from its traffic. Outlives snapshots: a price change forgets no latency, closes no circuit."""
 
-from merit_dataplane.metering.expectation import ExpectedOutput
+from merit_dataplane.metering.expectation import ExpectedOutput, TierOutput
 from merit_dataplane.metering.latency import Latency
 from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.health import EndpointHealth
@@ -11,8 +11,8 @@ class Learned:
 
     __slots__ = ("expected_output", "first_token", "total")
 
-    def __init__(self, expected_output_tokens: int):
-        self.expected_output = ExpectedOutput(expected_output_tokens)
+    def __init__(self, tier: TierOutput):
+        self.expected_output = ExpectedOutput(tier)
         self.first_token = Latency()
         self.total = Latency()
 
@@ -23,6 +23,7 @@ class Live:
     def __init__(self) -> None:
         self._endpoints: dict[tuple[str, str, str], EndpointHealth] = {}
         self._accounts: dict[str, AccountLimits] = {}
+        self._tiers: dict[tuple[str, str], TierOutput] = {}
         self._learned: dict[tuple[str, str, str, str], Learned] = {}
 
     def endpoint(self, provider: str, endpoint: str, url: str) -> EndpointHealth:
@@ -38,11 +39,13 @@ class Live:
         key = (route, tier, provider, model)
         found = self._learned.get(key)
         if found is None:
-            found = self._learned[key] = Learned(expected_output_tokens)
+            pool = self._tiers.setdefault((route, tier), TierOutput(expected_output_tokens))
+            found = self._learned[key] = Learned(pool)
         return found
 
     def retain(self, providers: set[str], routes: set[str]) -> None:
         """Forgets providers and routes that are gone."""
         self._endpoints = {k: v for k, v in self._endpoints.items() if k[0] in providers}
         self._accounts = {k: v for k, v in self._accounts.items() if k in providers}
+        self._tiers = {k: v for k, v in self._tiers.items() if k[0] in routes}
         self._learned = {k: v for k, v in self._learned.items() if k[0] in routes and k[2] in providers}
