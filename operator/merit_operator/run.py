@@ -28,8 +28,7 @@ _STOP_SECONDS = 5.0
 async def run(settings: Settings) -> int:
     """Runs until a signal; the exit code."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _handle_signals(stop)
     if settings.kubeconfig is not None:
         os.environ["KUBECONFIG"] = str(settings.kubeconfig)  # kopf has no other way to be told
     client = await KubeClient.connect(settings.kubeconfig)
@@ -71,7 +70,9 @@ async def run(settings: Settings) -> int:
     stop.set()
     for task in tasks | {waiting}:
         task.cancel()
-    await asyncio.wait({*tasks, waiting}, timeout=_STOP_SECONDS)
+    _, late = await asyncio.wait({*tasks, waiting}, timeout=_STOP_SECONDS)
+    for task in late:
+        log.warning("%s did not end within %.0f s", task.get_name(), _STOP_SECONDS)
     await controller.publisher.close()
     await controller.secrets.close()
     await pods.close()
@@ -80,21 +81,25 @@ async def run(settings: Settings) -> int:
     return 1 if failed else 0
 
 
+def _handle_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
 async def _kopf(settings: Settings, controller: Controller, stop: asyncio.Event) -> None:
     """kopf's event handlers. When kopf itself gives up, lists still bring the truth every five minutes.
 
-    kopf puts its own signal handlers in place of ours: that it returns means that a signal has come.
+    kopf puts its own signal handlers in place of ours; they are taken back, so that the Lease is released at once.
     """
     while not stop.is_set():
         try:
             await kopf.operator(
-                registry=handlers.registry(controller),
+                registry=handlers.registry(controller, lambda: _handle_signals(stop)),
                 standalone=True,
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
                 stop_flag=stop,
             )
-            stop.set()
         except Exception:
             log.exception("kopf ended, it is started again")
         with contextlib.suppress(TimeoutError):

@@ -30,7 +30,7 @@ class Delivery:
 def status_document(
     status: ResourceStatus, delivery: Delivery, *, old: Mapping[str, Any], propagation: str, now: str
 ) -> dict[str, Any]:
-    """The status. `old`: the one in the cluster; `now`: RFC 3339; `propagation`: seconds as a decimal string, or empty."""
+    """The status. `old`: the one in the cluster; `now`: RFC 3339; `propagation`: seconds as a decimal, or empty."""
     serving = serving_pods(status, delivery)
     programmed = _programmed(status, delivery, serving)
     conditions = [status.accepted, status.resolved_refs, programmed]

@@ -69,6 +69,11 @@ class Installation:
         found = self.get("pods", "-n", SYSTEM, "-l", selector)["items"]
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
+    def processes(self, component: str) -> int:
+        """Pods of a component, those included that are still ending."""
+        selector = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component={component}"
+        return len(self.get("pods", "-n", SYSTEM, "-l", selector)["items"])
+
     def leader(self) -> str:
         """Name of the pod that holds the Lease."""
         (lease,) = self.get("leases.coordination.k8s.io", "-n", SYSTEM)["items"]

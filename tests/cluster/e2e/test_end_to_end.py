@@ -192,7 +192,7 @@ async def test_api_server_away_for_thirty_seconds(merit: Installation) -> None:
 
 def test_new_pod_serves_while_the_operator_is_away(merit: Installation) -> None:
     merit.cluster.kubectl("scale", "deployment/merit-operator", "-n", SYSTEM, "--replicas=0")
-    wait_until("no operator is left", lambda: not merit.pods("operator"), seconds=60)
+    wait_until("no operator is left", lambda: merit.processes("operator") == 0, seconds=60)
     victim = merit.pods("dataplane")[0]["metadata"]["name"]
     merit.cluster.kubectl("delete", "pod", victim, "-n", SYSTEM, "--wait=false")
     took = wait_until("three pods are ready again", lambda: ready_pods(merit, without=victim) == 3, seconds=90)
@@ -209,7 +209,7 @@ def ready_pods(merit: Installation, without: str) -> int:
 
 def test_pod_without_any_snapshot_is_not_ready(merit: Installation) -> None:
     merit.cluster.kubectl("scale", "deployment/merit-operator", "-n", SYSTEM, "--replicas=0")
-    wait_until("no operator is left", lambda: not merit.pods("operator"), seconds=60)
+    wait_until("no operator is left", lambda: merit.processes("operator") == 0, seconds=60)
     names = [f"{kind}/{item['metadata']['name']}" for kind in ("configmap", "secret") for item in merit.get(kind, "-n", SYSTEM)["items"] if "last-good" in item["metadata"]["name"]]  # fmt: skip
     merit.cluster.kubectl("delete", "-n", SYSTEM, *names)
     victim = merit.pods("dataplane")[0]["metadata"]["name"]
