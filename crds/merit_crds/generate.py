@@ -52,21 +52,19 @@ def outputs() -> dict[str, str]:
     return made
 
 
-def main() -> int:
-    """Writes or checks; 1 when a file is stale."""
+def main(root: Path = Path(__file__).parents[2]) -> int:
+    """Writes or checks the files under `root`; 1 when a file is stale."""
     parser = argparse.ArgumentParser(description="Write the generated files.")
     parser.add_argument("--check", action="store_true", help="write nothing, name each stale file")
     check = parser.parse_args().check
-    root = Path(__file__).parents[2]
-    stale = [
-        path for path, text in outputs().items() if not (root / path).exists() or (root / path).read_text() != text
-    ]
+    made = outputs()
+    stale = [path for path, text in made.items() if not (root / path).exists() or (root / path).read_text() != text]
     for path in stale:
         if check:
             print(f"{path} is stale: run `make generate`", file=sys.stderr)
         else:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_text(outputs()[path])
+            (root / path).write_text(made[path])
             print(f"wrote {path}")
     return 1 if check and stale else 0
 

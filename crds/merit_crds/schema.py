@@ -72,10 +72,12 @@ def _resolved(node: Schema, definitions: dict[str, Schema]) -> Schema:
 
 
 def unbounded(schema: Schema, path: str = "spec") -> list[str]:
-    """Paths of strings without maxLength and lists without maxItems: they make rules too dear for the API server."""
+    """Paths of strings, lists and numbers without a bound: they make rules too dear for the API server."""
     found = []
     kind = schema.get("type")
     if kind == "string" and "maxLength" not in schema and "enum" not in schema and schema.get("format") != "date-time":
+        found.append(path)
+    if kind == "integer" and "maximum" not in schema and not path.endswith("bservedGeneration"):
         found.append(path)
     if kind == "array":
         if "maxItems" not in schema:

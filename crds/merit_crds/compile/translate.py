@@ -1,6 +1,8 @@
 """One resource alone: its spec checked and turned into a snapshot entry. References are only noted here."""
 
+import ipaddress
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 import re2
 
@@ -63,8 +65,10 @@ def _key(ref: ObjectRef, namespace: str) -> str:
 
 
 def _provider(resource: Resource, spec: ProviderSpec) -> Entry | tuple[Problem, ...]:
-    if again := duplicates.twice([h.name.lower() for h in spec.headers], ("spec", "headers"), "header"):
-        return tuple(again)
+    problems = duplicates.twice([h.name.lower() for h in spec.headers], ("spec", "headers"), "header")
+    problems += [p for i, endpoint in enumerate(spec.endpoints) for p in _address_problems(i, endpoint.url)]
+    if problems:
+        return tuple(problems)
     t, limits = spec.timeouts, spec.limits
     return ProviderEntry(
         generation=resource.generation,
@@ -79,6 +83,16 @@ def _provider(resource: Resource, spec: ProviderSpec) -> Entry | tuple[Problem, 
         concurrent_requests=(limits and limits.concurrent_requests) or 0,
         requests_per_minute=(limits and limits.requests_per_minute) or 0,
     )
+
+
+def _address_problems(i: int, url: str) -> list[Problem]:
+    """An IPv6 address is beyond a pattern, and a pod would stumble over a wrong one."""
+    try:
+        if (host := urlsplit(url).hostname) and ":" in host:
+            ipaddress.IPv6Address(host)
+    except ValueError:
+        return [Problem(path=("spec", "endpoints", i, "url"), reason="is no IPv6 address in []", value=shown(url))]
+    return []
 
 
 def _ms(duration: str | None, default: int) -> int:

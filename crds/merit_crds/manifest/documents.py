@@ -87,7 +87,7 @@ def _document(loader: Any, node: yaml.Node) -> Document:
         return Document(error.args[0], fault=error.args[1])
     except yaml.YAMLError as error:
         return Document(_line_of(error), fault=f"is no plain YAML: {_words(error)}")
-    except ValueError as error:  # !!int, !!timestamp and their like with a value that is none
+    except (ValueError, LookupError, AttributeError, TypeError) as error:  # PyYAML, of `!!int x` and its like
         return Document(line, fault=f"is no plain YAML: {error}")
 
 
