@@ -7,11 +7,14 @@ A request takes the tables of one snapshot at its start and keeps them: a push n
 
 import asyncio
 import hashlib
+import logging
+import math
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import aclosing
 from typing import Any
 
-from merit_crds.pricing import Usage, usd
+from merit_crds.pricing import CostDetails, Usage, usd
 from merit_dataplane.caching.exact import ExactStore, Kept
 from merit_dataplane.caching.key import exact_key
 from merit_dataplane.dispatch.merit_order import Bid, Standing, merit_order
@@ -21,7 +24,15 @@ from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.observability.request_log import RequestLog
 from merit_dataplane.resilience.guard import Guard, Receive, Verdict
 from merit_dataplane.snapshots.holder import SnapshotHolder
-from merit_dataplane.snapshots.tables import ConsumerPlan, EndpointPlan, Headers, RoutePlan, Tables
+from merit_dataplane.snapshots.tables import (
+    ConsumerPlan,
+    EndpointPlan,
+    Headers,
+    ProviderPlan,
+    RoutePlan,
+    Tables,
+    Target,
+)
 from merit_dataplane.upstream.attempt import AttemptFailedError, Stream, Whole, attempt
 from merit_dataplane.upstream.client import UpstreamClient, UpstreamError
 from merit_dataplane.wire import errors
@@ -37,6 +48,12 @@ _SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 _BODY_SECONDS = 60.0
 _CLIENT_STALL_SECONDS = 60.0
 _DRAIN_SECONDS = 1.0
+_OF_THE_ACCOUNT = frozenset({401, 403, 407, 429})
+_OF_THE_MODEL = frozenset({404, 409})
+"""Statuses after which another endpoint of the same account, or of the same model there, would say the same."""
+NOTHING = CostDetails(input=0, output=0, request=0)
+_NO_CACHE = re.compile(rb"(?i)\bno-(store|cache)\b")
+log = logging.getLogger("merit.request")
 
 
 class RequestPath:
@@ -63,8 +80,12 @@ class RequestPath:
         try:
             await self._stages(exchange, scope, receive, send, operation)
         except RequestError as refusal:
-            exchange.error = refusal.code or refusal.kind
-            await self._send(exchange, send, refusal.status, refusal.body(), (_JSON, *refusal.headers))
+            await self._refuse(exchange, send, refusal)
+        except Exception:
+            if exchange.status:  # something of an answer is on its way
+                raise
+            log.exception("request %s", exchange.id)
+            await self._refuse(exchange, send, RequestError(500, "Merit failed to serve this.", kind="server_error"))
         finally:
             self._ledger.in_flight -= 1
             exchange.close(self._ledger, self._log)
@@ -93,9 +114,7 @@ class RequestPath:
                 if isinstance(answer, Stream):
                     return await self._relay_stream(exchange, answer, endpoint, call, guard, send)
             except asyncio.CancelledError:
-                if guard.verdict is not Verdict.CLIENT_GONE:
-                    raise
-                guard.forgive()
+                guard.forgive()  # raises again what isn't the guard's: only a client that is gone or stuck gets here
                 exchange.status = CLIENT_GONE
                 return None
         return await self._relay_whole(exchange, answer, call, key, send)
@@ -108,24 +127,19 @@ class RequestPath:
         """The key under which an answer may be found or kept; None where neither is wanted."""
         if not route.cache_seconds or call.stream:
             return None
-        if any(name == b"cache-control" and (b"no-store" in value or b"no-cache" in value) for name, value in headers):
-            exchange.cache = "bypass"
-            return None
-        exchange.cache = "miss"
-        return exact_key(call, consumer=consumer.key, route=route.key)
+        bypass = any(name == b"cache-control" and _NO_CACHE.search(value) for name, value in headers)
+        key = None if bypass else exact_key(call, consumer=consumer.key, route=route.key)
+        exchange.cache = "miss" if key else "bypass"
+        if key is None:
+            self._ledger.cache[route.key, "bypass"] += 1
+        return key
 
     async def _replay(self, exchange: Exchange, send: Send, kept: Kept) -> None:
         exchange.cache, exchange.saved = "hit", kept.cost
-        self._ledger.cache[kept.target[0], "hit"] += 1
-        self._ledger.saved[kept.target[0]] += kept.cost
-        extra = (
-            _JSON,
-            (b"x-merit-provider", kept.target[2].encode()),
-            (b"x-merit-model", kept.target[3].encode()),
-            (b"x-merit-cache", b"hit"),
-            (b"x-merit-cost", b"0"),
-        )
-        await self._send(exchange, send, 200, kept.body, extra)
+        if exchange.route is not None:
+            self._ledger.cache[exchange.route.key, "hit"] += 1
+            self._ledger.saved[exchange.route.key] += kept.cost
+        await self._send(exchange, send, 200, kept.body, (_JSON, *kept.headers, (b"x-merit-cost", b"0")))
 
     # ---- attempts
 
@@ -134,11 +148,16 @@ class RequestPath:
     ) -> tuple[Whole | Stream, EndpointPlan]:
         """The first answer down the merit order. Raises RequestError when every attempt failed."""
         last: AttemptFailedError | None = None
-        for bid, endpoint in attempts(order, exchange.started):
+        given_up: set[Target | ProviderPlan] = set()
+        for bid, endpoint in attempts(order, exchange.started, given_up):
             if exchange.attempts == route.attempts or guard.remaining() <= 0:
                 break
-            exchange.attempts += 1
             account = bid.target.provider.account
+            if account.full(exchange.loop.time()):
+                given_up.add(bid.target.provider)
+                exchange.failures.append(f"{bid.target.labels[2]}: own_limit")
+                continue
+            exchange.attempts += 1
             account.started(exchange.loop.time())
             try:
                 answer = await attempt(self._client, bid.target, endpoint, call, guard)
@@ -146,6 +165,10 @@ class RequestPath:
                 account.ended()
                 exchange.failed(bid, endpoint, failure, self._ledger)
                 last = failure
+                if failure.status in _OF_THE_ACCOUNT:
+                    given_up.add(bid.target.provider)
+                elif failure.status in _OF_THE_MODEL:
+                    given_up.add(bid.target)
                 continue
             except BaseException:
                 account.ended()
@@ -166,9 +189,8 @@ class RequestPath:
             extra.append((b"x-merit-cost", usd(cost.total).encode()))
             if key is not None and exchange.target is not None and exchange.route is not None:
                 expires = exchange.loop.time() + exchange.route.cache_seconds
-                self._cache.put(key, Kept(body, exchange.target.labels, cost.total, expires))
+                self._cache.put(key, Kept(with_cost(body, NOTHING), exchange.target.headers, cost.total, expires))
                 self._ledger.cache[exchange.route.key, "miss"] += 1
-                extra.append((b"x-merit-cache", b"miss"))
             body = with_cost(body, cost)
         await self._send(exchange, send, answer.status, body, tuple(extra))
 
@@ -190,11 +212,13 @@ class RequestPath:
                 self._ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, f"stream_{fault}")
                 exchange.error, exchange.status = f"stream_{fault}", 502
                 message = "The provider's stream broke off; the answer is incomplete."
-                event = (
-                    b"data: " + errors.error_body(message, kind="upstream_error", code="stream_interrupted") + b"\n\n"
-                )
+                error = errors.error_body(message, kind="upstream_error", code="stream_interrupted")
+                guard.limit(_CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE)
+                # a provider's own error event has told the client
+                event = b"" if fault == "error" else b"data: " + error + b"\n\n"
                 await send({"type": "http.response.body", "body": event})
             else:
+                guard.unwatch()
                 await send({"type": "http.response.body", "body": b""})
                 await _drain(answer, guard)
         finally:
@@ -230,8 +254,12 @@ class RequestPath:
                 raise
             return guard.forgive()
         if translator.failed:
-            return ""  # the provider's own error event has told the client
+            return "error"
         return "" if translator.complete else "truncated"
+
+    async def _refuse(self, exchange: Exchange, send: Send, refusal: RequestError) -> None:
+        exchange.error = refusal.code or refusal.kind
+        await self._send(exchange, send, refusal.status, refusal.body(), (_JSON, *refusal.headers))
 
     async def _send(self, exchange: Exchange, send: Send, status: int, body: bytes, extra: Headers) -> None:
         exchange.status = status
@@ -245,12 +273,14 @@ class RequestPath:
             headers.append(exchange.tables.version_header)
         if exchange.target is not None:
             headers += exchange.target.headers
-        elif exchange.route is not None:
+        elif exchange.route is not None and exchange.cache != "hit":
             headers.append((b"x-merit-route", exchange.route.name.encode()))
         if exchange.attempts:
             headers.append((b"x-merit-attempts", str(exchange.attempts).encode()))
         if exchange.bid is not None and exchange.bid.standing is Standing.MISSES_OBJECTIVE:
             headers.append((b"x-merit-objectives", b"missed"))
+        if exchange.cache:
+            headers.append((b"x-merit-cache", exchange.cache.encode()))
         if self.draining:
             headers.append((b"connection", b"close"))
         return headers
@@ -279,20 +309,19 @@ def authenticate(tables: Tables, headers: Headers) -> ConsumerPlan:
 
 async def read_body(receive: Receive, limit: int) -> bytes:
     """The whole body. Raises RequestError (413, 408)."""
-    message = await receive()
-    if not message.get("more_body"):
-        return _bounded(message.get("body", b""), limit)
-    pieces, size = [message.get("body", b"")], len(message.get("body", b""))
+    pieces: list[bytes] = []
+    size = 0
     try:
         async with asyncio.timeout(_BODY_SECONDS):
-            while message.get("more_body"):
+            while size <= limit:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise RequestError(CLIENT_GONE, "the client has gone", kind="client_gone")
-                pieces.append(message.get("body", b""))
-                size += len(pieces[-1])
-                if size > limit:
-                    break
+                body = message.get("body", b"")
+                if not message.get("more_body"):
+                    return _bounded(b"".join((*pieces, body)) if pieces else body, limit)
+                pieces.append(body)
+                size += len(body)
     except TimeoutError:
         raise RequestError(408, f"The body did not arrive within {_BODY_SECONDS:.0f} s.") from None
     return _bounded(b"".join(pieces), limit)
@@ -323,23 +352,30 @@ def no_candidate(tier: str, call: Call) -> RequestError:
     )
 
 
-def attempts(order: list[Bid], now: float) -> Iterator[tuple[Bid, EndpointPlan]]:
-    """Down the merit order, each candidate's endpoints in turn; those with an open circuit after all the others."""
+def attempts(order: list[Bid], now: float, given_up: set[Target | ProviderPlan]) -> Iterator[tuple[Bid, EndpointPlan]]:
+    """Down the merit order, each candidate's endpoints in turn; those with an open circuit after all the others.
+
+    The caller adds to `given_up` what further endpoints can't help.
+    """
     later = []
     for bid in order:
         for endpoint in bid.target.provider.endpoints:
+            if bid.target in given_up or bid.target.provider in given_up:
+                break
             if bid.standing is not Standing.UNAVAILABLE and endpoint.health.unavailable(now):
                 later.append((bid, endpoint))
             else:
                 yield bid, endpoint
-    yield from later
+    for bid, endpoint in later:
+        if bid.target not in given_up and bid.target.provider not in given_up:
+            yield bid, endpoint
 
 
 def all_failed(exchange: Exchange, last: AttemptFailedError | None) -> RequestError:
     """What the client is told when no attempt gave an answer."""
     tried = "; ".join(exchange.failures) or "none was tried"
-    if last is not None and last.status == 429:
-        seconds = max(1, round(last.retry_after or 1))
+    if last.status == 429 if last is not None else exchange.failures:
+        seconds = max(1, math.ceil((last and last.retry_after) or 1))
         return RequestError(
             429,
             f"Every provider is at its rate limit. Tried: {tried}.",

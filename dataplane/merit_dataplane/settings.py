@@ -15,12 +15,12 @@ class Address:
     def parse(cls, text: str) -> "Address":
         """From `127.0.0.1:8080`, `[::1]:8080` or `:8080` (all addresses). Raises ValueError."""
         host, colon, port = text.rpartition(":")
-        if not colon or not port.isdigit() or int(port) > 65535:
+        if not colon or not port.isdecimal() or int(port) > 65535:
             raise ValueError(f"must be HOST:PORT, such as 127.0.0.1:8080 (is {text!r})")
         return cls(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 # what a bare :PORT means
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from merit_dataplane.servers import data_server
 from merit_dataplane.settings import Address, Settings
 from merit_dataplane.snapshots.last_good import LastGoodDisk
 from merit_dataplane.snapshots.receiver import Receiver
-from tests.support.resources import CONSUMER_KEY, compiled
+from tests.support.resources import CONSUMER, CONSUMER_KEY, compiled, prices, provider, route
 
 PUSH_TOKEN = "push-token-canary-0123456789"  # a test's
 
@@ -51,9 +51,7 @@ async def serving(config: uvicorn.Config) -> AsyncIterator[int]:
         server.close()
         for connection in list(state.connections):
             connection.transport.abort()  # type: ignore[union-attr, unused-ignore]
-        async with asyncio.timeout(5):
-            while state.tasks or state.connections:
-                await asyncio.sleep(0.001)
+        await eventually(lambda: not state.tasks and not state.connections, "the server does not end")
 
 
 @dataclass
@@ -64,6 +62,7 @@ class Running:
     url: str
     admin_url: str
     http: httpx.AsyncClient
+    sdk_http: openai.DefaultAsyncHttpxClient
     log: io.BytesIO
     receiver: Receiver
     compiled: Compiled | None = None
@@ -72,7 +71,11 @@ class Running:
     def client(self, key: str = CONSUMER_KEY, **options: Any) -> openai.AsyncOpenAI:
         """The official SDK, without retries of its own."""
         made = openai.AsyncOpenAI(
-            base_url=f"{self.url}/v1", api_key=key, max_retries=0, http_client=self.http, **{"timeout": 20, **options}
+            base_url=f"{self.url}/v1",
+            api_key=key,
+            max_retries=0,
+            http_client=self.sdk_http,
+            **{"timeout": 20, **options},
         )
         self._clients.append(made)
         return made
@@ -130,6 +133,8 @@ async def gateway(  # settings
         http = await stack.enter_async_context(
             httpx.AsyncClient(verify=False, timeout=20, limits=httpx.Limits(max_connections=None))
         )
+        sdk_http = openai.DefaultAsyncHttpxClient(verify=False)
+        stack.push_async_callback(sdk_http.aclose)
         stack.push_async_callback(parts.client.close)
         data_config = data_server(create_app(parts.path, parts.holder), settings).config
         port = await stack.enter_async_context(serving(data_config))
@@ -137,7 +142,9 @@ async def gateway(  # settings
             admin, access_log=False, log_config=None, lifespan="off", interface="asgi3", ws="none"
         )
         admin_port = await stack.enter_async_context(serving(admin_config))
-        running = Running(parts, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin_port}", http, log, receiver)
+        running = Running(
+            parts, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin_port}", http, sdk_http, log, receiver
+        )
         if documents:
             await running.apply(*documents, complete=complete)
         yield running
@@ -152,7 +159,8 @@ async def gateway(  # settings
                             raise AssertionError(f"{target.provider} still has requests in flight")
     if parts.request_log is not None:
         parts.request_log.flush()
-    await eventually(lambda: not (asyncio.all_tasks() - before - _servers_own()), "tasks are left")
+    here_and_now = {asyncio.current_task()}
+    await eventually(lambda: not (asyncio.all_tasks() - before - here_and_now - _servers_own()), "tasks are left")
 
 
 def _with_log(parts: Gateway, log: RequestLog) -> Gateway:
@@ -222,6 +230,18 @@ async def scripted(script: Script) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     finally:
         server.close()
+
+
+@contextlib.asynccontextmanager
+async def over(*scripts: Script, extra: str = "", route_extra: str = "") -> AsyncIterator[Running]:
+    """A gateway over scripted vendors `a`, `b`, … in order of price; `extra` goes into each Provider's spec."""
+    async with contextlib.AsyncExitStack() as stack:
+        documents = [CONSUMER]
+        names = "abcdefgh"[: len(scripts)]
+        for place, (name, script) in enumerate(zip(names, scripts, strict=True), 1):
+            url = await stack.enter_async_context(scripted(script))
+            documents += [provider(name, url, extra=extra), prices(name, str(place), str(place))]
+        yield await stack.enter_async_context(gateway(*documents, route(*names, extra=route_extra)))
 
 
 def says(body: bytes, *, status: str = "200 OK", kind: str = "application/json", extra: str = "") -> Script:

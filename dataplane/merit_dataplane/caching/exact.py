@@ -10,9 +10,9 @@ class Kept(NamedTuple):
     """One answer."""
 
     body: bytes
-    """The provider's body, as a client without a cache gets it but for its cost."""
-    target: tuple[str, str, str, str]
-    """route, tier, provider, model."""
+    """What a hit gets: the provider's body with a cost of nothing."""
+    headers: tuple[tuple[bytes, bytes], ...]
+    """Response headers that say who answered."""
     cost: int
     """Pico-dollars that it cost, and that a hit saves."""
     expires: float

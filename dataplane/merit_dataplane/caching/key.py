@@ -11,9 +11,12 @@ _IGNORED = frozenset({"stream", "stream_options", "usage", "user", "metadata", "
 """Fields that change how an answer is delivered or filed, not what it says."""
 
 
-def exact_key(call: Call, *, consumer: str, route: str) -> bytes:
-    """SHA-256 over the consumer, the route and the canonical request."""
-    fields = {name: msgspec.json.decode(raw) for name, raw in call.fields.items() if name not in _IGNORED}
+def exact_key(call: Call, *, consumer: str, route: str) -> bytes | None:
+    """SHA-256 over the consumer, the route and the canonical request; None where a field has no canonical form."""
+    try:
+        fields = {name: msgspec.json.decode(raw) for name, raw in call.fields.items() if name not in _IGNORED}
+    except (ValueError, RecursionError):  # no UTF-8, or a number out of range: the provider is to say so
+        return None
     digest = hashlib.sha256()
     for part in (consumer.encode(), route.encode(), call.operation.encode(), _encode(fields)):
         digest.update(len(part).to_bytes(8, "big"))

@@ -2,7 +2,8 @@
 
 1. admissible: capable, available, meets every objective as far as is known; by expected cost.
 2. misses an objective: used when no better one is left, the most accurate first, then the fastest, then the cheapest.
-3. unavailable now (rate limited, open circuit, own limit reached): the last resort before an error.
+3. unavailable now (rate limited, open circuit, own limit reached): the last resort before an error; over an own
+   limit nothing is sent even then.
 
 Candidates that lack a capability which the request uses are not in the order at all.
 """

@@ -5,12 +5,16 @@ and each moves away from it as its own answers show: a candidate that nobody has
 as the others do, else a price cut on it would not be believed.
 """
 
-_MEMORY = 200.0
+_MEMORY = 1000.0
 """Answers after which an old one weighs 1/e."""
 _PRIOR_WEIGHT = 5.0
 """Answers that the tier's stated number is worth."""
-_POOL_WEIGHT = 20.0
-"""Answers of its own after which a candidate's mean weighs as much as its tier's."""
+_POOL_WEIGHT = 200.0
+"""Answers of its own after which a candidate's mean weighs as much as its tier's.
+
+Lengths scatter: with 20 answers, chance alone moved a candidate's mean by more than a price difference of 10 %, and the
+merit order with it.
+"""
 
 
 class TierOutput:

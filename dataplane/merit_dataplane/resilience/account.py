@@ -24,6 +24,10 @@ class AccountLimits:
         """Why nothing should be sent now; empty when there is room."""
         if now < self.cooling_until:
             return f"rate limited for {self.cooling_until - now:.1f} s more"
+        return self.full(now)
+
+    def full(self, now: float) -> str:
+        """Which of our own limits is reached; empty when none is. Nothing is ever sent over these."""
         if self.concurrent and self.in_flight >= self.concurrent:
             return f"limits.concurrentRequests ({self.concurrent} per pod) reached"
         if self.per_minute and self._window == int(now // 60) and self._count >= self.per_minute:

@@ -53,9 +53,13 @@ class Guard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._watch_timer.cancel()
+        self.unwatch()
         if self._timer is not None:
             self._timer.cancel()
+
+    def unwatch(self) -> None:
+        """The answer is complete: from now on the client's going away ends nothing."""
+        self._watch_timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
 

@@ -11,6 +11,7 @@ What comes back decides what happens next:
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from merit_dataplane.wire.openai_response import usage_of
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 1024 * 1024
 _OUR_FAULT = frozenset({401, 403, 404, 407, 409})
+_KIND = re.compile(r"[\x20-\x7e]{1,200}")
 
 
 @dataclass(slots=True)
@@ -112,8 +114,9 @@ async def _answer(response: UpstreamResponse, target: Target, call: Call, guard:
             raise AttemptFailedError(Failure.MALFORMED, "the answer is no JSON object") from None
         return Whole(status, b"application/json", body, usage)
     if 400 <= status < 500 and status not in _OUR_FAULT and status not in (408, 429):
-        body = await response.read(_MAX_ERROR_BYTES)
-        return Whole(status, (response.header("content-type") or "application/json").encode("latin-1"), body, None)
+        body = _without_credential(await response.read(_MAX_ERROR_BYTES), target)
+        kind = response.header("content-type") or ""
+        return Whole(status, kind.encode() if _KIND.fullmatch(kind) else b"application/json", body, None)
     retry_after = retry_after_seconds(response.header("retry-after"), time.time())
     raise AttemptFailedError(
         f"status_{status}", f"the provider answered {status}", status=status, retry_after=retry_after
@@ -140,3 +143,9 @@ def _judge(failed: AttemptFailedError, target: Target, endpoint: EndpointPlan, n
         endpoint.health.succeeded()
     else:
         endpoint.health.failed(now)
+
+
+def _without_credential(body: bytes, target: Target) -> bytes:
+    """Some vendors repeat the key that they were sent in what they answer."""
+    credential = target.provider.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+    return body.replace(credential, b"***") if credential else body

