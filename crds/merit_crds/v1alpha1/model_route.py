@@ -53,16 +53,15 @@ class HeaderMatch(Part):
     value: HeaderValue = Field(description="Exact value.")
 
 
+_ANY_LISTED = " || ".join(f"(has(self.{name}) && size(self.{name}) > 0)" for name in ("uses", "headers"))
+_NEEDS_ONE: Final = "a condition needs inputTokens, uses, headers or lastMessage"
+
+
 class Condition(Part):
     """True when all that it names holds."""
 
     model_config = ConfigDict(
-        json_schema_extra=checked(
-            (
-                "has(self.inputTokens) || has(self.uses) || has(self.headers) || has(self.lastMessage)",
-                "a condition needs inputTokens, uses, headers or lastMessage",
-            )
-        )
+        json_schema_extra=checked((f"has(self.inputTokens) || has(self.lastMessage) || {_ANY_LISTED}", _NEEDS_ONE))
     )
 
     input_tokens: TokenRange | None = Field(default=None, description="Estimated input tokens of the request.")
@@ -82,7 +81,7 @@ class Condition(Part):
     @model_validator(mode="after")
     def _names_something(self) -> "Condition":
         if self.input_tokens is None and not self.uses and not self.headers and self.last_message is None:
-            raise PydanticCustomError("empty_condition", "a condition needs inputTokens, uses, headers or lastMessage")
+            raise PydanticCustomError("empty_condition", _NEEDS_ONE)
         return self
 
 

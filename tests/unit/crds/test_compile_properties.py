@@ -12,9 +12,7 @@ from merit_crds.compile import Compiled, Force, Translations, compile_resources
 from merit_crds.credentials import mismatches
 from merit_crds.resources import KINDS, Resource, ResourceId, ResourceSet
 from merit_crds.snapshot import InvalidSnapshotError, decode, encode, version_of
-from tests.unit.crds.worlds import SECRETS, Specs, garbage, json_values, resources, worlds
-
-quick = settings(max_examples=60, deadline=None)
+from tests.unit.crds.worlds import SECRETS, Specs, garbage, json_values, quick, resources, worlds
 
 
 @quick
@@ -139,7 +137,7 @@ def test_a_broken_resource_takes_none_with_it(specs: Specs, data: st.DataObject)
         assert with_last_good.credentials == whole.credentials
 
 
-@settings(max_examples=150, deadline=None)
+@settings(quick, max_examples=150)
 @given(st.sampled_from(KINDS), json_values)
 def test_random_specs_never_raise(kind: str, spec: Any) -> None:
     resource_id = ResourceId(kind, "a", "x")

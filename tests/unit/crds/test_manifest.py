@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from merit_crds.compile import compile_resources
 from merit_crds.manifest import Manifest, read
 from merit_crds.problems import line_of
 from merit_crds.resources import ResourceId, ResourceSet
+from tests.unit.crds.worlds import quick
 
 GOLDEN = Path(__file__).parents[2] / "golden/compile"
 ROUTE = """\
@@ -157,7 +158,7 @@ def test_faults_of_secrets(data: str, words: str) -> None:
     assert manifest.secrets == {("default", "keys"): {}}
 
 
-@settings(max_examples=100, deadline=None)
+@quick
 @given(st.data())
 def test_damaged_text_never_raises(data: st.DataObject) -> None:
     text = (data.draw(st.sampled_from(sorted(GOLDEN.iterdir()))) / "in.yaml").read_text()

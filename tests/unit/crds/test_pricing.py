@@ -10,11 +10,13 @@ from merit_crds.pricing import Usage, cost, cost_details, usd
 from merit_crds.pricing.cost import PICO
 from merit_crds.snapshot import Rates
 from merit_crds.v1alpha1.fields import milliseconds, pico, pico_per_token
+from tests.unit.crds.worlds import quick
 
 prices = st.integers(0, 9_999_999_999_999).map(lambda n: str(Decimal(n).scaleb(-6)))
 tokens = st.integers(0, 100_000_000)
 
 
+@quick
 @given(prices, prices, prices, prices, prices, tokens, tokens, tokens, tokens)
 def test_cost_is_exact(
     uncached: str, output: str, cached: str, write: str, request: str, a: int, b: int, c: int, d: int
@@ -36,6 +38,7 @@ def test_cost_is_exact(
     assert usage.input == a + c + d
 
 
+@quick
 @given(st.integers(-(10**27), 10**27))
 def test_usd_loses_nothing(amount: int) -> None:
     shown = usd(amount)
