@@ -218,9 +218,13 @@ class RequestPath:
                 event = b"" if fault == "error" else b"data: " + error + b"\n\n"
                 await send({"type": "http.response.body", "body": event})
             else:
+                endpoint.health.succeeded()
                 guard.unwatch()
                 await send({"type": "http.response.body", "body": b""})
                 await _drain(answer, guard)
+        except asyncio.CancelledError:
+            endpoint.health.abandoned()
+            raise
         finally:
             answer.response.close()
             bid.target.provider.account.ended()
@@ -241,7 +245,7 @@ class RequestPath:
                         guard.limit(_CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE)
                         await send({"type": "http.response.body", "body": data, "more_body": True})
                     if translator.complete:
-                        return ""
+                        return "error" if translator.failed else ""
                     guard.limit(idle_seconds, Verdict.IDLE)
             if data := translator.finish():
                 await send({"type": "http.response.body", "body": data, "more_body": True})

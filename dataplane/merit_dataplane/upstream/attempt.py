@@ -97,7 +97,8 @@ async def attempt(
             response.close()
         _judge(failed, target, endpoint, loop.time())
         raise
-    endpoint.health.succeeded()
+    if isinstance(answer, Whole):  # of a stream only its end says whether the endpoint is well
+        endpoint.health.succeeded()
     return answer
 
 
