@@ -1,6 +1,5 @@
 """All kopf handlers. They only pass hints on: without create, update or delete handlers kopf writes into no object."""
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import kopf
@@ -17,17 +16,12 @@ class Hints(Protocol):
         ...
 
 
-def registry(hints: Hints, started: Callable[[], None]) -> kopf.OperatorRegistry:
-    """A registry whose handlers tell `hints`. `started` is called when kopf has put its signal handlers in place."""
-
-    async def configure_and_tell(settings: kopf.OperatorSettings, **_: Any) -> None:
-        configure(settings)
-        started()
-
+def registry(hints: Hints) -> kopf.OperatorRegistry:
+    """A registry whose handlers tell `hints`."""
     made = kopf.OperatorRegistry()
     for kind, names in NAMES.items():
         kopf.on.event(GROUP, VERSION, names.plural, registry=made, id=f"hint-{kind}")(_teller(hints, kind))
-    kopf.on.startup(registry=made)(configure_and_tell)
+    kopf.on.startup(registry=made)(configure)
     kopf.on.login(registry=made)(login)
     return made
 
@@ -39,7 +33,7 @@ def _teller(hints: Hints, kind: str) -> Any:
     return tell
 
 
-def configure(settings: kopf.OperatorSettings) -> None:
+async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     """kopf's settings; set here and nowhere else."""
     settings.posting.enabled = False
     settings.scanning.disabled = True  # the four kinds are known; no watching of CRDs and namespaces

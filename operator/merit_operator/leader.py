@@ -102,7 +102,7 @@ class Elector:
             await self._write(
                 "PUT", f"{self._collection}/{self._name}", lease, transitions=transitions, started=started
             )
-        elif ours or not holder or started - self._seen_at >= LEASE_SECONDS:
+        elif holder in (self._identity, "") or started - self._seen_at >= LEASE_SECONDS:
             await self._write(
                 "PUT", f"{self._collection}/{self._name}", lease, transitions=transitions + 1, started=started
             )

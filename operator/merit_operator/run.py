@@ -23,6 +23,8 @@ from merit_operator.store import Store
 log = logging.getLogger("merit.run")
 _STUCK_SECONDS = 60.0
 _STOP_SECONDS = 5.0
+_KOPF_STARTED_SECONDS = 1.0
+"""By then kopf has put its signal handlers in place."""
 
 
 async def run(settings: Settings) -> int:
@@ -92,14 +94,16 @@ async def _kopf(settings: Settings, controller: Controller, stop: asyncio.Event)
     kopf puts its own signal handlers in place of ours; they are taken back, so that the Lease is released at once.
     """
     while not stop.is_set():
+        asyncio.get_running_loop().call_later(_KOPF_STARTED_SECONDS, _handle_signals, stop)
         try:
             await kopf.operator(
-                registry=handlers.registry(controller, lambda: _handle_signals(stop)),
+                registry=handlers.registry(controller),
                 standalone=True,
                 clusterwide=not settings.namespaces,
                 namespaces=settings.namespaces,
                 stop_flag=stop,
             )
+            stop.set()  # a signal came before its handlers were taken back
         except Exception:
             log.exception("kopf ended, it is started again")
         with contextlib.suppress(TimeoutError):

@@ -127,6 +127,10 @@ class Publisher:
             except UnreachableError as error:
                 self._note(pod, state, reason=f"unreachable: {error}")
                 pause, backoff = backoff, min(backoff * 2, _LONGEST_BACKOFF_SECONDS)
+            except Exception:
+                metrics.ERRORS.labels("push").inc()
+                log.exception("pod %s: an error of our own, it is tried again", pod.name)
+                pause = _LONGEST_BACKOFF_SECONDS
             try:
                 async with asyncio.timeout(pause * _jitter.uniform(0.8, 1.2)):
                     await wake.wait()

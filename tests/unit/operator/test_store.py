@@ -1,0 +1,69 @@
+"""What counts as a change, and that a list is the truth."""
+
+from typing import Any
+
+from merit_crds.resources import ResourceId
+from merit_operator.references import named_secrets
+from merit_operator.store import Store
+
+
+def obj(name: str, *, version: int, generation: int = 1, spec: Any = None, **metadata: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "namespace": "ns",
+            "name": name,
+            "resourceVersion": str(version),
+            "generation": generation,
+            **metadata,
+        },
+        "spec": spec or {"x": 1},
+        "status": {"programmed": "1/1"},
+    }
+
+
+def test_a_list_prunes_what_a_watch_has_missed() -> None:
+    store = Store()
+    store.replace("Provider", [obj("a", version=1), obj("b", version=2)])
+    assert store.replace("Provider", [obj("a", version=1)])
+    assert [str(i) for i in store.resource_set({}).resources] == ["Provider ns/a"]
+
+
+def test_a_list_of_one_kind_touches_no_other() -> None:
+    store = Store()
+    store.put("Provider", obj("a", version=1))
+    store.replace("Consumer", [])
+    assert len(store.resource_set({}).resources) == 1
+
+
+def test_a_status_or_annotation_is_no_change() -> None:
+    store = Store()
+    assert store.put("Provider", obj("a", version=1))
+    before = store.resource_set({}).resources[ResourceId("Provider", "ns", "a")]
+    assert not store.put("Provider", obj("a", version=2, annotations={"x": "y"}))
+    assert store.resource_set({}).resources[ResourceId("Provider", "ns", "a")] is before
+
+
+def test_an_older_event_changes_nothing() -> None:
+    store = Store()
+    store.put("Provider", obj("a", version=5, generation=2, spec={"x": 2}))
+    assert not store.put("Provider", obj("a", version=4, generation=1))
+    assert not store.remove("Provider", obj("a", version=3))
+
+
+def test_the_change_is_dated_by_the_newest_write_that_was_no_status() -> None:
+    store = Store()
+    fields = [
+        {"manager": "kubectl", "time": "2026-11-24T03:00:00Z"},
+        {"manager": "merit-operator", "subresource": "status", "time": "2026-11-24T04:00:00Z"},
+    ]
+    store.put("Provider", obj("a", version=1, creationTimestamp="2026-11-24T02:00:00Z", managedFields=fields))
+    assert store.changed_at(ResourceId("Provider", "ns", "a")) == "2026-11-24T03:00:00Z"
+
+
+def test_only_named_secrets_are_read_and_garbage_names_none() -> None:
+    store = Store()
+    store.put("Provider", obj("a", version=1, spec={"credentials": {"apiKey": {"name": "one", "key": "k"}}}))
+    store.put("Consumer", obj("b", version=1, spec={"apiKeys": [{"name": "two", "key": "k"}, 7, {"name": 3}]}))
+    store.put("Provider", obj("c", version=1, spec={"credentials": "nonsense"}))
+    store.put("ModelRoute", obj("d", version=1, spec={"credentials": {"apiKey": {"name": "no", "key": "k"}}}))
+    assert named_secrets(store.resource_set({}), None) == {("ns", "one"), ("ns", "two")}
