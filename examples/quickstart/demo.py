@@ -190,9 +190,8 @@ def _move(demo: Demo, folder: Path) -> None:
     while (now := demo.who_answers()) == before:
         if time.monotonic() - started > 10:
             sys.exit("traffic did not move within 10 s")
-    print(
-        f"  {before} answered before, {now} does {1000 * (time.monotonic() - started):.0f} ms after the file was saved\n"
-    )
+    took = 1000 * (time.monotonic() - started)
+    print(f"  {before} answered before, {now} does {took:.0f} ms after the file was saved\n")
 
 
 def _kill(demo: Demo) -> None:

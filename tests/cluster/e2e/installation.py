@@ -91,7 +91,7 @@ def wait_until(what: str, true: Callable[[], object], *, seconds: float = 30.0, 
     while time.monotonic() - started < seconds:
         try:
             last = true()
-        except Exception as error:  # noqa: BLE001 # shown when the time is over
+        except Exception as error:  # shown when the time is over
             last = error
         if last and not isinstance(last, Exception):
             return time.monotonic() - started

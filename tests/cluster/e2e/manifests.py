@@ -125,5 +125,10 @@ def everything(image: str) -> str:
     """All of it, with the opening prices. Vendors accept the key after the next rotation too."""
     parts = [f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n---\n"]
     for name in PROVIDERS:
-        parts += [vendor(name, image, [KEYS[name]]), secret(name, KEYS[name]), provider(name), pricing(name, PRICES[name])]
+        parts += [
+            vendor(name, image, [KEYS[name]]),
+            secret(name, KEYS[name]),
+            provider(name),
+            pricing(name, PRICES[name]),
+        ]
     return "".join([*parts, route(), consumer()])

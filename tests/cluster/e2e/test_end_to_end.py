@@ -129,9 +129,7 @@ async def test_secret_rotation_is_in_use_within_two_seconds(merit: Installation)
 async def test_rolling_restart_of_the_data_plane(merit: Installation) -> None:
     async with client(merit.url(), CONSUMER_KEY) as openai, steady(openai, MODEL, rate=50) as traffic:
         await traffic.until(50)
-        await asyncio.to_thread(
-            merit.cluster.kubectl, "rollout", "restart", "deployment/merit-dataplane", "-n", SYSTEM
-        )
+        await asyncio.to_thread(merit.cluster.kubectl, "rollout", "restart", "deployment/merit-dataplane", "-n", SYSTEM)
         await asyncio.to_thread(
             merit.cluster.kubectl, "rollout", "status", "deployment/merit-dataplane", "-n", SYSTEM, "--timeout=180s"
         )
@@ -144,7 +142,9 @@ async def test_leader_is_deleted(merit: Installation) -> None:
     leader = merit.leader()
     async with client(merit.url(), CONSUMER_KEY) as openai, steady(openai, MODEL, rate=20) as traffic:
         await asyncio.to_thread(merit.cluster.kubectl, "delete", "pod", leader, "-n", SYSTEM, "--wait=false")
-        took = await asyncio.to_thread(wait_until, "another leads", lambda: merit.leader() not in ("", leader), seconds=60)
+        took = await asyncio.to_thread(
+            wait_until, "another leads", lambda: merit.leader() not in ("", leader), seconds=60
+        )
         await asyncio.to_thread(merit.apply, manifests.pricing("alpha", ("0.05", "0.20")))
         await asyncio.to_thread(
             wait_until, "the new leader programs", lambda: is_programmed(merit, "providerpricing", "alpha"), seconds=60
@@ -210,7 +210,12 @@ def ready_pods(merit: Installation, without: str) -> int:
 def test_pod_without_any_snapshot_is_not_ready(merit: Installation) -> None:
     merit.cluster.kubectl("scale", "deployment/merit-operator", "-n", SYSTEM, "--replicas=0")
     wait_until("no operator is left", lambda: merit.processes("operator") == 0, seconds=60)
-    names = [f"{kind}/{item['metadata']['name']}" for kind in ("configmap", "secret") for item in merit.get(kind, "-n", SYSTEM)["items"] if "last-good" in item["metadata"]["name"]]  # fmt: skip
+    names = [
+        f"{kind}/{item['metadata']['name']}"
+        for kind in ("configmap", "secret")
+        for item in merit.get(kind, "-n", SYSTEM)["items"]
+        if "last-good" in item["metadata"]["name"]
+    ]
     merit.cluster.kubectl("delete", "-n", SYSTEM, *names)
     victim = merit.pods("dataplane")[0]["metadata"]["name"]
     merit.cluster.kubectl("delete", "pod", victim, "-n", SYSTEM)

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Merit's images without a Docker engine: `images.py [--load]`.
 
-Three layers each: this machine's Python, the dependencies that the lock pins for one plane, the plane itself. The first two
-are cached by what they are made from, so that a rebuild after a change of code takes a second. `--load` imports them into
-the lab's containerd.
+Three layers each: this machine's Python, the dependencies that the lock pins for one plane, the plane itself. The
+first two are cached by what they are made from, so that a rebuild after a change of code takes a second. `--load`
+imports them into the lab's containerd.
 """
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -38,10 +39,20 @@ ENV = {
     "PYTHONUNBUFFERED": "1",
     "PYTHONDONTWRITEBYTECODE": "1",  # the root file system is read-only, and everything is compiled already
     "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
-    "HOME": "/tmp",  # noqa: S108  (an emptyDir in the pod)
+    "HOME": "/tmp",
 }
 # The standard library's parts that no server needs.
-UNUSED = ("site-packages", "dist-packages", "test", "tests", "__pycache__", "idlelib", "turtledemo", "tkinter", "ensurepip")
+UNUSED = (
+    "site-packages",
+    "dist-packages",
+    "test",
+    "tests",
+    "__pycache__",
+    "idlelib",
+    "turtledemo",
+    "tkinter",
+    "ensurepip",
+)
 
 
 @dataclass(frozen=True)
@@ -75,11 +86,11 @@ def load(archive: Path) -> None:
     _run(*ctr, str(archive))
 
 
-# ---- layers ------------------------------------------------------------------------------------------------------------
+# ---- layers
 
 
 def python_layer() -> Layer:
-    """CPython of this machine with its standard library, the shared libraries it needs, CA certificates and time zones."""
+    """CPython of this machine, its standard library, the shared libraries it needs, CA certificates, time zones."""
     program = Path(sys.executable).resolve()
     key = [sys.version, str(program), program.stat().st_mtime_ns, _recipe()]
     return _cached("python", key, _python_root)
@@ -145,9 +156,11 @@ def _dependencies(root: Path, plane: str) -> None:
     app = root / APP
     # tzdata beside the plane's own: schedules name time zones, and an image has none otherwise.
     # uv, not pip: it checks the hashes of a constraints file, so that one lock serves all extras.
-    extra = ["-r", "pyproject.toml", "--extra", plane, "tzdata", "-c", "requirements.lock"]
+    lock = (REPOSITORY / "requirements.lock").read_text().splitlines()
+    tzdata = next(line.split()[0] for line in lock if line.startswith("tzdata=="))
+    wanted = ["-r", "pyproject.toml", "--extra", plane, tzdata, "-c", "requirements.lock"]
     install = [*_uv(), "pip", "install", "-q", "--python", sys.executable, "--target", str(app), "--require-hashes"]
-    _run(*install, *extra, cwd=REPOSITORY)
+    _run(*install, *wanted, cwd=REPOSITORY)
     shutil.rmtree(app / "bin", ignore_errors=True)  # programs of the dependencies, with this machine's paths in them
     for tests in [p for p in app.rglob("tests") if p.is_dir()]:
         shutil.rmtree(tests)
@@ -180,7 +193,7 @@ def _compile(root: Path, folder: Path) -> None:
     _run(sys.executable, "-m", "compileall", "-q", "-j", "0", *places, *mode, str(folder))
 
 
-# ---- small things ------------------------------------------------------------------------------------------------------
+# ---- small things
 
 
 def _cached(name: str, key: Iterable[object], make: Callable[[Path], None]) -> Layer:
@@ -242,6 +255,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--load", action="store_true", help="import into the lab's containerd")
     arguments = parser.parse_args()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    lock = (CACHE / "images.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # until the process ends: others build into the same cache
     for image in IMAGES:
         archive = build(image)
         if arguments.load:

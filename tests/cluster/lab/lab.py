@@ -75,5 +75,7 @@ class Lab:
         environment = os.environ | {"KUBECONFIG": str(self.kubeconfig)}
         done = subprocess.run(command, input=input, capture_output=True, text=True, env=environment, check=False)
         if done.returncode:
-            raise CommandError(f"{' '.join(command)[:300]}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-3000:]}")
+            raise CommandError(
+                f"{' '.join(command)[:300]}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-3000:]}"
+            )
         return done.stdout
