@@ -24,12 +24,10 @@ class Reflector:
         """Lists everything; whether anything that matters was not known. Raises KubeError, and then changes nothing."""
         listed = {}
         for kind, names in NAMES.items():
-            objects = []
-            for path in self._paths(names.plural):
-                items, _ = await self._client.list(path)
-                objects += items
-            listed[kind] = objects
-        changed = [self._store.replace(kind, objects) for kind, objects in listed.items()]
+            lists = [await self._client.list(path) for path in self._paths(names.plural)]
+            oldest = min((version for _, version in lists), key=int)
+            listed[kind] = ([item for items, _ in lists for item in items], oldest)
+        changed = [self._store.replace(kind, objects, version) for kind, (objects, version) in listed.items()]
         return any(changed)
 
     def _paths(self, plural: str) -> list[str]:

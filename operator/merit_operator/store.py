@@ -16,10 +16,12 @@ class Store:
         self.statuses: dict[ResourceId, Mapping[str, Any]] = {}
         """Statuses as they were last seen."""
 
-    def replace(self, kind: str, objects: Iterable[Mapping[str, Any]]) -> bool:
-        """The authoritative list of a kind: what is not in it does not exist."""
+    def replace(self, kind: str, objects: Iterable[Mapping[str, Any]], version: str) -> bool:
+        """The authoritative list of a kind: what is not in it does not exist, unless it came after the list's version."""
         listed = {identify(kind, o): o for o in objects}
-        gone = [i for i in self._resources if i.kind == kind and i not in listed]
+        gone = [
+            i for i in self._resources if i.kind == kind and i not in listed and self._versions[i] <= _number(version)
+        ]
         for resource_id in gone:
             self._forget(resource_id)
         # no short-circuit: every object must be put
@@ -77,8 +79,11 @@ def identify(kind: str, body: Mapping[str, Any]) -> ResourceId:
 
 def _version(body: Mapping[str, Any]) -> int:
     # resource versions of one kind are comparable numbers since Kubernetes 1.35, and were numbers in etcd always
-    value = str(body.get("metadata", {}).get("resourceVersion", "0"))
-    return int(value) if value.isdigit() else 0
+    return _number(str(body.get("metadata", {}).get("resourceVersion", "")))
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isdigit() else 0
 
 
 def _last_change(metadata: Mapping[str, Any]) -> str:

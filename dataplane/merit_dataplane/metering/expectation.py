@@ -1,8 +1,8 @@
 """How many output tokens an answer will have: a decayed mean of what was seen.
 
 How long an answer is depends on the question first, and on the model second. So all candidates of a tier share one
-mean, and each moves away from it as its own answers show: a candidate that nobody has asked yet is expected to write as much
-as the others do, else a price cut on it would not be believed.
+mean, and each moves away from it as its own answers show: a candidate that nobody has asked yet is expected to write as
+much as the others do, else a price cut on it would not be believed.
 """
 
 _MEMORY = 1000.0

@@ -78,7 +78,7 @@ async def _one(openai: AsyncOpenAI, model: str, traffic: Traffic, *, stream: boo
     started = time.monotonic()
     try:
         seen = await (streamed(openai, model, started) if stream else plain(openai, model, started))
-    except Exception as error:  # noqa: BLE001 # every failure counts, a transport's too
+    except Exception as error:  # every failure counts, a transport's too
         seen = Seen(started, time.monotonic(), stream=stream, error=f"{type(error).__name__}: {error}")
     traffic.seen.append(seen)
 

@@ -23,15 +23,22 @@ def obj(name: str, *, version: int, generation: int = 1, spec: Any = None, **met
 
 def test_a_list_prunes_what_a_watch_has_missed() -> None:
     store = Store()
-    store.replace("Provider", [obj("a", version=1), obj("b", version=2)])
-    assert store.replace("Provider", [obj("a", version=1)])
+    store.replace("Provider", [obj("a", version=1), obj("b", version=2)], "2")
+    assert store.replace("Provider", [obj("a", version=1)], "3")
     assert [str(i) for i in store.resource_set({}).resources] == ["Provider ns/a"]
+
+
+def test_a_list_does_not_prune_what_came_while_it_was_read() -> None:
+    store = Store()
+    store.put("Provider", obj("new", version=8))
+    assert not store.replace("Provider", [], "7")
+    assert len(store.resource_set({}).resources) == 1
 
 
 def test_a_list_of_one_kind_touches_no_other() -> None:
     store = Store()
     store.put("Provider", obj("a", version=1))
-    store.replace("Consumer", [])
+    store.replace("Consumer", [], "2")
     assert len(store.resource_set({}).resources) == 1
 
 
