@@ -17,7 +17,7 @@ class Store:
         """Statuses as they were last seen."""
 
     def replace(self, kind: str, objects: Iterable[Mapping[str, Any]], version: str) -> bool:
-        """The authoritative list of a kind: what is not in it does not exist, unless it came after the list's version."""
+        """The authoritative list of a kind: what is not in it does not exist, unless it is newer than the list."""
         listed = {identify(kind, o): o for o in objects}
         gone = [
             i for i in self._resources if i.kind == kind and i not in listed and self._versions[i] <= _number(version)

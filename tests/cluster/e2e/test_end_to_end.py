@@ -171,8 +171,13 @@ async def test_broken_route_takes_nothing_with_it(merit: Installation) -> None:
     async with client(merit.url(), CONSUMER_KEY) as openai:
         assert (await plain(openai, "other-chat", time.monotonic())).provider == "gamma", "the last good form serves"
         assert (await plain(openai, MODEL, time.monotonic())).provider == "alpha"
+    merit.cluster.kubectl("rollout", "restart", "deployment/merit-operator", "-n", SYSTEM)
+    merit.cluster.kubectl("rollout", "status", "deployment/merit-operator", "-n", SYSTEM, "--timeout=90s")
     merit.apply(manifests.pricing("gamma", ("0.31", "1.21")))
     wait_until("other changes go on", lambda: is_programmed(merit, "providerpricing", "gamma"))
+    async with client(merit.url(), CONSUMER_KEY) as openai:
+        seen = await plain(openai, "other-chat", time.monotonic())
+        assert seen.provider == "gamma", "the last good form outlives the operator"
     merit.apply(manifests.route("other", ("other-chat",), {"gamma": "gamma-large"}))
     wait_until("it recovers", lambda: is_programmed(merit, "modelroute", "other"))
 
