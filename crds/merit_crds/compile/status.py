@@ -12,6 +12,8 @@ from merit_crds.resources import ResourceId, ResourceSet
 from merit_crds.snapshot.model import Snapshot
 
 _LONGEST_MESSAGE = 4_096
+_ACCEPTED = Condition(ConditionType.ACCEPTED, "True", Reason.ACCEPTED)
+_RESOLVED_REFS = Condition(ConditionType.RESOLVED_REFS, "True", Reason.RESOLVED_REFS)
 Fault = tuple[Reason, str]
 
 
@@ -56,20 +58,18 @@ def statuses_of(
             force=settled.force.get(resource_id, Force.NONE)
             if resource_id.key in served[resource_id.kind]
             else Force.NONE,
-            accepted=_condition(ConditionType.ACCEPTED, Reason.ACCEPTED, wrong),
-            resolved_refs=_condition(
-                ConditionType.RESOLVED_REFS, Reason.RESOLVED_REFS, unresolved.get(resource_id, [])
-            ),
+            accepted=_condition(_ACCEPTED, wrong),
+            resolved_refs=_condition(_RESOLVED_REFS, unresolved.get(resource_id, [])),
             problems=problems,
             merit_order=merit_orders.get(resource_id.key, ()) if resource_id.kind == "ModelRoute" else (),
         )
     return statuses
 
 
-def _condition(kind: ConditionType, fine: Reason, faults: list[Fault]) -> Condition:
+def _condition(fine: Condition, faults: list[Fault]) -> Condition:
     if not faults:
-        return Condition(kind, "True", fine)
+        return fine
     message = "; ".join(words for _, words in faults)
     if len(message) > _LONGEST_MESSAGE:
         message = f"{message[:_LONGEST_MESSAGE]}… ({len(faults)} in all)"
-    return Condition(kind, "False", faults[0][0], message)
+    return Condition(fine.type, "False", faults[0][0], message)
