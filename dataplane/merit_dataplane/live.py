@@ -1,9 +1,13 @@
 """What a pod has learned from its traffic. Outlives snapshots: a price change forgets no latency, closes no circuit."""
 
+from collections.abc import Container, Iterator
+
 from merit_dataplane.metering.expectation import ExpectedOutput, TierOutput
 from merit_dataplane.metering.latency import Latency
 from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.health import EndpointHealth
+
+_STEP = 500
 
 
 class Learned:
@@ -43,9 +47,18 @@ class Live:
             found = self._learned[key] = Learned(pool)
         return found
 
-    def retain(self, providers: set[str], routes: set[str]) -> None:
-        """Forgets providers and routes that are gone."""
-        self._endpoints = {k: v for k, v in self._endpoints.items() if k[0] in providers}
-        self._accounts = {k: v for k, v in self._accounts.items() if k in providers}
-        self._tiers = {k: v for k, v in self._tiers.items() if k[0] in routes}
-        self._learned = {k: v for k, v in self._learned.items() if k[0] in routes and k[2] in providers}
+    def retain(self, providers: Container[str], routes: Container[str]) -> Iterator[None]:
+        """Forgets providers and routes that are gone, in small steps."""
+        for endpoint in [key for key in self._endpoints if key[0] not in providers]:
+            del self._endpoints[endpoint]
+        for account in [key for key in self._accounts if key not in providers]:
+            del self._accounts[account]
+        yield
+        for tier in [key for key in self._tiers if key[0] not in routes]:
+            del self._tiers[tier]
+        yield
+        for place, learned in enumerate(list(self._learned)):
+            if learned[0] not in routes or learned[2] not in providers:
+                del self._learned[learned]
+            if not place % _STEP:
+                yield

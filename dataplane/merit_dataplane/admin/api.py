@@ -1,6 +1,7 @@
 """The admin port's application."""
 
 import hmac
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -29,6 +30,8 @@ _STATUS = {
     Rejection.TOO_LARGE: 413,
     Rejection.UNKNOWN_FORMAT: 426,
 }
+_TERM = re.compile(r"-?[0-9]{1,18}")
+_VERSION = re.compile(r"[0-9a-f]{64}")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -69,14 +72,15 @@ def _add_push(  # noqa: C901 # three endpoints behind one check
             return refuse(Rejection.UNAUTHORIZED, "the push token is missing or wrong")
         if request.headers.get(FORMAT_HEADER) != str(FORMAT):
             return refuse(Rejection.UNKNOWN_FORMAT, f"this pod knows snapshot format {FORMAT}")
-        try:
-            term = int(request.headers.get(TERM_HEADER, ""))
-        except ValueError:
+        term, version = _term(request.headers.get(TERM_HEADER, "")), request.headers.get(VERSION_HEADER, "")
+        if term is None:
             return refuse(Rejection.MALFORMED, f"header {TERM_HEADER} must be a whole number")
+        if not _VERSION.fullmatch(version):
+            return refuse(Rejection.MALFORMED, f"header {VERSION_HEADER} must be a SHA-256 in hex")
         data = await _bounded_body(request)
         if data is None:
             return refuse(Rejection.TOO_LARGE, f"a push has at most {MAX_PUSH_BYTES} bytes")
-        answer = await receiver.receive(data, version=request.headers.get(VERSION_HEADER, ""), term=term)
+        answer = await receiver.receive(data, version=version, term=term)
         return _json(answer, 200 if isinstance(answer, Ack) else _STATUS.get(answer.rejection, 422))
 
     @api.get(VERSION_PATH)
@@ -118,6 +122,10 @@ def _add_health(
     async def metrics() -> Response:
         """Prometheus text."""
         return Response(exposition(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _term(text: str) -> int | None:
+    return int(text) if _TERM.fullmatch(text) else None
 
 
 def _json(answer: Ack | Nack, status: int) -> Response:

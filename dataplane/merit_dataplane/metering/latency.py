@@ -16,13 +16,15 @@ class Latency:
     __slots__ = ("_cached", "_counts", "_decayed_at", "_total")
 
     def __init__(self) -> None:
-        self._counts = [0.0] * _BUCKETS
+        self._counts: list[float] = []  # made by the first observation: most candidates of 40,000 never have one
         self._total = 0.0
         self._decayed_at = 0.0
         self._cached: tuple[float, int, float | None] = (-1.0, 0, None)
 
     def observe(self, seconds: float, now: float) -> None:
         """A request took this long. `now`: `loop.time()`."""
+        if not self._counts:
+            self._counts = [0.0] * _BUCKETS
         if now - self._decayed_at > _HALF_LIFE_SECONDS / 4:
             self._decay(now)
         index = int(math.log(max(seconds, _SMALLEST_SECONDS) / _SMALLEST_SECONDS) / _RATIO)

@@ -62,6 +62,7 @@ class Guard:
         self._watch_timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
+            self._watcher = None  # its coroutine holds this guard: no cycle may be left to the garbage collector
 
     def remaining(self) -> float:
         """Seconds until the whole request's limit."""

@@ -58,7 +58,7 @@ async def unpack_push(data: bytes, version: str) -> tuple[bytes, dict[str, str]]
     body = await asyncio.to_thread(inflate, data)
     try:
         push = _push.decode(body)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise RejectedError(Rejection.MALFORMED, f"the body is no push: {error}") from None
     snapshot = bytes(push.snapshot)
     await check_digest(snapshot, version)
@@ -81,7 +81,7 @@ async def decode_snapshot(body: bytes) -> Snapshot:
     """
     try:
         envelope = _envelope.decode(body)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise RejectedError(Rejection.MALFORMED, str(error)) from None
     if envelope.format != FORMAT:
         words = f"format is {envelope.format}, this pod knows {FORMAT}: upgrade the older of operator and data plane"
@@ -93,7 +93,7 @@ async def decode_snapshot(body: bytes) -> Snapshot:
         for key, raw in getattr(envelope, name).items():
             try:
                 table[key] = decoder.decode(raw)
-            except msgspec.MsgspecError as error:
+            except (ValueError, RecursionError) as error:
                 raise RejectedError(Rejection.MALFORMED, f"{name}[{key!r}]: {error}") from None
             if time.perf_counter() > slice_ends:
                 await asyncio.sleep(0)

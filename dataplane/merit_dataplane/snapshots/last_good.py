@@ -17,7 +17,7 @@ import msgspec
 from merit_crds.credentials import mismatches
 from merit_crds.snapshot import version_of
 from merit_dataplane.snapshots.decoding import RejectedError, decode_snapshot, inflate
-from merit_dataplane.snapshots.holder import SnapshotHolder
+from merit_dataplane.snapshots.holder import SnapshotHolder, UnusableSnapshotError
 
 log = logging.getLogger("merit.snapshots")
 
@@ -27,6 +27,11 @@ class LastGood:
     """A snapshot's bytes, and whose it is."""
 
     body: bytes = field(repr=False)
+    version: str
+    term: int
+
+
+class _Head(msgspec.Struct):
     version: str
     term: int
 
@@ -59,7 +64,8 @@ class LastGoodDisk:
                 log.warning("last good snapshot not written to %s: %s", self._path, error)
 
     def _write(self, item: LastGood) -> None:
-        head = msgspec.json.encode({"version": item.version, "term": item.term}) + b"\n"
+        head = msgspec.json.encode(_Head(item.version, item.term)) + b"\n"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._path.with_suffix(".partial")
         with partial.open("wb") as file:
             file.write(gzip.compress(head + item.body, compresslevel=1, mtime=0))
@@ -71,13 +77,13 @@ class LastGoodDisk:
         """The snapshot on disk, its digest checked; None where there is none or it is damaged."""
         try:
             head, body = inflate(self._path.read_bytes()).split(b"\n", 1)
-            known = msgspec.json.decode(head, type=dict[str, str | int])
+            known = msgspec.json.decode(head, type=_Head)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RejectedError) as error:
             log.warning("last good snapshot in %s is damaged: %s", self._path, error)
             return None
-        return _checked(body, str(known["version"]), int(known["term"]))
+        return _checked(body, known.version, known.term)
 
 
 def load_mounted(folder: Path) -> LastGood | None:
@@ -122,10 +128,15 @@ async def restore(holder: SnapshotHolder, *, disk: LastGoodDisk | None, mounted:
         except RejectedError as error:
             log.warning("a last good snapshot is not of this release: %s", error)
             continue
-        if holder.version or mismatches(snapshot, credentials):
-            continue  # a push was faster, or a credential was rotated since
+        if mismatches(snapshot, credentials):
+            continue  # a credential was rotated since
+        try:
+            if not await holder.apply(good.version, snapshot, credentials, only_as_first=True):
+                return True  # a push was faster
+        except UnusableSnapshotError as error:
+            log.warning("a last good snapshot is not of this release: %s", error)
+            continue
         holder.term = max(holder.term, good.term)
-        await holder.apply(good.version, snapshot, credentials)
         log.info("serving the last good snapshot %s until the operator pushes", good.version[:12])
         return True
     return False

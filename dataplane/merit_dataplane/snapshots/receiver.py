@@ -1,11 +1,13 @@
 """The operator's push, from its bytes to ACK or NACK. What is in force stays in force unless everything is right."""
 
+import asyncio
 import time
 
 from merit_crds.credentials import mismatches
 from merit_crds.push import Ack, Nack, Rejection
+from merit_dataplane.snapshots.collector import collector_paused
 from merit_dataplane.snapshots.decoding import RejectedError, decode_snapshot, unpack_push
-from merit_dataplane.snapshots.holder import SnapshotHolder
+from merit_dataplane.snapshots.holder import SnapshotHolder, UnusableSnapshotError
 from merit_dataplane.snapshots.last_good import LastGoodDisk
 
 
@@ -14,6 +16,7 @@ class Receiver:
 
     def __init__(self, holder: SnapshotHolder, *, pod: str, disk: LastGoodDisk | None):
         self._holder, self._pod, self._disk = holder, pod, disk
+        self._turn = asyncio.Lock()
 
     def serving(self) -> Ack:
         """What is served now."""
@@ -27,19 +30,26 @@ class Receiver:
                 Rejection.STALE_TERM, f"term {term} is older than {self._holder.term}: another leader has pushed"
             )
         self._holder.term = term
+        async with self._turn:  # a small push must not overtake the large one before it, and then be undone by it
+            return await self._take(data, version, term, started)
+
+    async def _take(self, data: bytes, version: str, term: int, started: float) -> Ack | Nack:
+        if term < self._holder.term:  # a newer leader came meanwhile
+            return self._nack(Rejection.STALE_TERM, f"term {term} is older than {self._holder.term}")
         if version == self._holder.version:
             return self._ack(started)
         try:
             body, credentials = await unpack_push(data, version)
-            snapshot = await decode_snapshot(body)
+            with collector_paused():
+                snapshot = await decode_snapshot(body)
+                if wrong := mismatches(snapshot, credentials):
+                    words = f"values of these are missing or are other ones: {', '.join(wrong[:5])}"
+                    return self._nack(Rejection.CREDENTIALS_MISMATCH, words)
+                await self._holder.apply(version, snapshot, credentials)
         except RejectedError as refusal:
             return self._nack(refusal.rejection, str(refusal))
-        if wrong := mismatches(snapshot, credentials):
-            shown = ", ".join(wrong[:5])
-            return self._nack(Rejection.CREDENTIALS_MISMATCH, f"values of these are missing or are other ones: {shown}")
-        if term < self._holder.term:  # a newer leader came while this one was being unpacked
-            return self._nack(Rejection.STALE_TERM, f"term {term} is older than {self._holder.term}")
-        await self._holder.apply(version, snapshot, credentials)
+        except UnusableSnapshotError as error:
+            return self._nack(Rejection.MALFORMED, str(error))
         if self._disk is not None:
             self._disk.store(body, version=version, term=term)
         return self._ack(started)

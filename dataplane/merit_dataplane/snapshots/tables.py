@@ -1,7 +1,6 @@
 """A snapshot as a pod uses it: references followed, patterns compiled, headers made, once and not per request."""
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,9 @@ from merit_dataplane.resilience.health import EndpointHealth
 from merit_dataplane.wire.features import mask
 from merit_dataplane.wire.openai_request import Operation
 
+_PATTERNS = re2.Options()
+_PATTERNS.log_errors = False
+_PATTERNS.max_mem = 1 << 20
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
@@ -131,6 +133,8 @@ class Builder:
     def __init__(self, version: str, snapshot: Snapshot, credentials: Credentials, live: Live):
         self._version, self._snapshot, self._credentials, self._live = version, snapshot, credentials, live
         self.tables: Tables | None = None
+        self.at = ""
+        """The entry that is being worked on."""
 
     def build(self) -> Tables:
         """All steps at once."""
@@ -145,12 +149,21 @@ class Builder:
         snapshot = self._snapshot
         providers: dict[str, ProviderPlan] = {}
         for key, provider in snapshot.providers.items():
+            self.at = f"providers[{key!r}]"
             providers[key] = self._provider(key, provider)
             yield
+        for key, pricing in snapshot.pricings.items():
+            self.at = f"pricings[{key!r}]"
+            if any(min(msgspec.structs.astuple(price.rates)) < 0 for price in pricing.models.values()):
+                raise ValueError("a price is negative")
+        yield
         prices = {(p.provider, model): price for p in snapshot.pricings.values() for model, price in p.models.items()}
         yield
         routes: dict[str, RoutePlan] = {}
         for key, route in snapshot.routes.items():
+            self.at = f"routes[{key!r}]"
+            if not route.tiers:
+                raise ValueError("has no tier")
             routes[key] = RoutePlan(
                 key=key,
                 name=key.split("/", 1)[1],
@@ -168,9 +181,13 @@ class Builder:
                 names.setdefault(model, plan)
         consumers: dict[bytes, ConsumerPlan] = {}
         for key, consumer in snapshot.consumers.items():
+            self.at = f"consumers[{key!r}]"
             self._consumer(key, consumer, routes, by_namespace, consumers)
             yield
-        self._live.retain(set(providers), set(routes))
+        for key, provider in snapshot.providers.items():  # last, so that a snapshot which is refused changes nothing
+            account = self._live.account(key)
+            account.concurrent, account.per_minute = provider.concurrent_requests, provider.requests_per_minute
+        yield from self._live.retain(providers, routes)
         self.tables = Tables(
             version=self._version,
             snapshot=snapshot,
@@ -181,7 +198,6 @@ class Builder:
 
     def _provider(self, key: str, entry: ProviderEntry) -> ProviderPlan:
         account = self._live.account(key)
-        account.concurrent, account.per_minute = entry.concurrent_requests, entry.requests_per_minute
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "merit"}
         headers |= dict(entry.headers)
         if entry.api_key is not None:
@@ -276,10 +292,5 @@ def _when(condition: TierCondition) -> When:
         below=condition.below or 1 << 62,
         features=mask(condition.uses),
         headers=tuple((name.encode(), value.encode()) for name, value in condition.headers),
-        last_message=re2.compile(condition.last_message) if condition.last_message else None,
+        last_message=re2.compile(condition.last_message, _PATTERNS) if condition.last_message else None,
     )
-
-
-def redacted(text: str) -> str:
-    """A text without anything that looks like a bearer token or a key."""
-    return re.sub(r"(?i)(bearer\s+|sk-)[-\w.~+/=]{6,}", r"\1***", text)
