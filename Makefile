@@ -54,7 +54,7 @@ bench: setup ## Measure, write bench/results.json; ARGS='--baseline old.json' co
 	$(BIN)/python bench/run.py $(ARGS)
 
 images: setup ## Build the images without a Docker engine
-	tests/cluster/lab/images.sh
+	$(BIN)/python tests/cluster/lab/images.py
 
 lock: setup ## Resolve requirements.lock anew
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
