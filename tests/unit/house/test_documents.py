@@ -188,6 +188,12 @@ def test_metrics_are_documented(title: str, module: str) -> None:
     assert set(first_column(OPERATIONS, title)) == metrics(ROOT / module)
 
 
+def test_steps_of_errors_are_documented() -> None:
+    source = "".join(f.read_text() for f in (ROOT / "operator/merit_operator").rglob("*.py"))
+    (row,) = [r for r in table(section(OPERATIONS, "Metrics of the operator")) if "merit_operator_errors_total" in r[0]]
+    assert set(coded(row[3])) == set(re.findall(r'ERRORS\.labels\("(\w+)"\)', source))
+
+
 def test_alerts_use_metrics_that_exist_and_are_documented() -> None:
     chart = (ROOT / "helm/merit/templates/monitoring.yaml").read_text()
     known = metrics(ROOT / "dataplane/merit_dataplane/observability/metrics.py")
