@@ -81,6 +81,10 @@ class RequestPath:
             await self._stages(exchange, scope, receive, send, operation)
         except RequestError as refusal:
             await self._refuse(exchange, send, refusal)
+        except asyncio.CancelledError:
+            if not self.draining:
+                raise
+            exchange.error = "cut_off"  # the grace period is over: the server closes the connection
         except Exception:
             if exchange.status:  # something of an answer is on its way
                 raise
@@ -164,7 +168,7 @@ class RequestPath:
             except AttemptFailedError as failure:
                 account.ended()
                 exchange.failed(bid, endpoint, failure, self._ledger)
-                last = failure
+                last = failure.with_traceback(None)  # its frames hold this one: a cycle
                 if failure.status in _OF_THE_ACCOUNT:
                     given_up.add(bid.target.provider)
                 elif failure.status in _OF_THE_MODEL:
