@@ -8,7 +8,6 @@ import os
 import sys
 from pathlib import Path
 
-from merit_dataplane.serve import run as serve
 from merit_dataplane.settings import Address, Settings
 
 _GC_YOUNG = 20_000
@@ -73,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--tls-cert and --tls-key belong together")
     if args.folder is not None and not args.folder.is_dir():
         args.parser.error(f"{args.folder} is no folder")
+    if args.secrets is not None and not args.secrets.is_dir():
+        args.parser.error(f"{args.secrets} is no folder")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.ERROR)
@@ -99,7 +100,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_loop(settings: Settings) -> None:
-    import uvloop  # noqa: PLC0415 # only a server needs it
+    import uvloop  # noqa: PLC0415 # only a server needs these, not --help
+
+    from merit_dataplane.serve import run as serve  # noqa: PLC0415
 
     gc.freeze()
     gc.set_threshold(_GC_YOUNG, 20, 50)

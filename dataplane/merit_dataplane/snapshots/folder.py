@@ -11,7 +11,7 @@ from pathlib import Path
 from watchfiles import awatch
 
 from merit_crds.compile import Compiled, Translations, compile_resources
-from merit_crds.manifest import Fault, read
+from merit_crds.manifest import Fault, Manifest, read
 from merit_crds.problems import line_of
 from merit_crds.resources import Resource, ResourceId, ResourceSet
 from merit_crds.snapshot import Snapshot
@@ -20,6 +20,8 @@ from merit_dataplane.snapshots.holder import SnapshotHolder
 log = logging.getLogger("merit.folder")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _DEBOUNCE_MS = 50
+_STANDS_MS = 1_000
+_AGAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +39,27 @@ class _Gathered:
     faults: list[Fault] = field(default_factory=list)
 
 
-def load(paths: list[Path], secrets_folder: Path | None = None) -> Loaded:
-    """Reads YAML files, and folders of them with their subfolders. Raises OSError for a path that doesn't exist."""
+Memory = dict[Path, Manifest]
+"""What each file held when it was last read."""
+
+
+def load(paths: list[Path], secrets_folder: Path | None = None, memory: Memory | None = None) -> Loaded:
+    """Reads YAML files, and folders of them with their subfolders. Raises OSError for a path that doesn't exist.
+
+    With a `memory`, what can't be read in a file stays what it was: a typo takes nothing out of service.
+    """
     gathered = _Gathered()
-    for path in paths:
-        for file in _files(path):
-            _read(file, gathered)
+    files = [file for path in paths for file in _files(path)]
+    for file in files:
+        manifest = _manifest(file)
+        if memory is not None:
+            manifest = memory[file] = _completed(manifest, memory.get(file))
+        _gather(file, manifest, gathered)
+    if memory is not None:
+        for gone in memory.keys() - set(files):
+            del memory[gone]
     if secrets_folder is not None:
-        gathered.secrets |= _secret_files(secrets_folder)
+        _add_secret_files(secrets_folder, gathered)
     return Loaded(ResourceSet.of(gathered.resources.values(), gathered.secrets), tuple(gathered.faults))
 
 
@@ -63,13 +78,28 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _read(file: Path, gathered: _Gathered) -> None:
+def _manifest(file: Path) -> Manifest:
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        gathered.faults.append(Fault(str(file), 1, f"is no UTF-8 text: {error.reason} at byte {error.start}"))
-        return
-    manifest = read(text, source=str(file), substitute=_substitute)
+        fault = Fault(str(file), 1, f"is no UTF-8 text: {error.reason} at byte {error.start}")
+        return Manifest((), {}, (fault,))
+    return read(text, source=str(file), substitute=_substitute)
+
+
+def _completed(now: Manifest, before: Manifest | None) -> Manifest:
+    """A manifest with faults, with what `before` has and it lacks."""
+    if before is None or not now.faults:
+        return now
+    known = {resource.id for resource in now.resources}
+    kept = tuple(resource for resource in before.resources if resource.id not in known)
+    secrets = {**before.secrets}
+    for name, values in now.secrets.items():
+        secrets[name] = {**secrets.get(name, {}), **values}
+    return Manifest(now.resources + kept, secrets, now.faults)
+
+
+def _gather(file: Path, manifest: Manifest, gathered: _Gathered) -> None:
     gathered.faults += manifest.faults
     gathered.secrets |= manifest.secrets
     for resource in manifest.resources:
@@ -90,7 +120,7 @@ def _substitute(text: str) -> str:
     return _VARIABLE.sub(lambda match: os.environ[match.group(1)], text)
 
 
-def _secret_files(folder: Path) -> dict[tuple[str, str], Mapping[str, str]]:
+def _add_secret_files(folder: Path, gathered: _Gathered) -> None:
     """`<name>/<key>` in namespace default, or `<namespace>/<name>/<key>`, as Secrets are mounted."""
     secrets: dict[tuple[str, str], dict[str, str]] = {}
     for file in sorted(folder.rglob("*")):
@@ -98,8 +128,13 @@ def _secret_files(folder: Path) -> dict[tuple[str, str], Mapping[str, str]]:
         if not file.is_file() or any(part.startswith(".") for part in parts) or len(parts) not in (2, 3):
             continue
         namespace = parts[0] if len(parts) == 3 else "default"
-        secrets.setdefault((namespace, parts[-2]), {})[parts[-1]] = file.read_text(encoding="utf-8").rstrip("\n")
-    return dict(secrets)
+        try:
+            value = file.read_text(encoding="utf-8").rstrip("\n")
+        except UnicodeDecodeError as error:
+            gathered.faults.append(Fault(str(file), 1, f"is no UTF-8 text: {error.reason} at byte {error.start}"))
+            continue
+        secrets.setdefault((namespace, parts[-2]), {})[parts[-1]] = value
+    gathered.secrets |= secrets
 
 
 def complaints(loaded: Loaded, compiled: Compiled) -> list[str]:
@@ -122,12 +157,13 @@ class FolderSource:
     def __init__(self, holder: SnapshotHolder, folder: Path, secrets_folder: Path | None):
         self._holder, self._folder, self._secrets_folder = holder, folder, secrets_folder
         self._translations = Translations()
+        self._memory: Memory = {}
         self._previous: Snapshot | None = None
         self._told: list[str] = []
 
     async def reload(self) -> None:
         """Reads, compiles, applies. Raises OSError when the folder can't be read."""
-        loaded = await asyncio.to_thread(load, [self._folder], self._secrets_folder)
+        loaded = await asyncio.to_thread(load, [self._folder], self._secrets_folder, self._memory)
         compiled = await asyncio.to_thread(compile_resources, loaded.resources, self._previous, self._translations)
         told = complaints(loaded, compiled)
         for line in told:
@@ -144,15 +180,32 @@ class FolderSource:
 
     async def follow(self) -> None:
         """Reloads at each change, until cancelled. A folder that can't be read for a while changes nothing."""
-        async for _ in self._changes():
+        while True:
             try:
-                await self.reload()
+                async for _ in self._changes():
+                    await self.reload()
             except OSError as error:
-                log.warning("the folder was not read, the snapshot stays: %s", error)
+                self._warn(f"the folder was not read, the snapshot stays: {error}")
+            except Exception:  # whatever it is, it must not be the last time that the folder is looked at
+                log.exception("the folder was not read, the snapshot stays")
+            await asyncio.sleep(_AGAIN_SECONDS)
 
-    def _changes(self) -> AsyncIterator[object]:
+    async def _changes(self) -> AsyncIterator[None]:
+        """Once when the watch stands, since something may have changed before; then at each change."""
         paths = [self._folder] + ([self._secrets_folder] if self._secrets_folder else [])
-        return awatch(*paths, debounce=_DEBOUNCE_MS * 4, step=_DEBOUNCE_MS)
+        stands = False
+        watch = awatch(
+            *paths, debounce=_DEBOUNCE_MS * 4, step=_DEBOUNCE_MS, rust_timeout=_STANDS_MS, yield_on_timeout=True
+        )
+        async for changes in watch:
+            if changes or not stands:
+                yield
+            stands = True
+
+    def _warn(self, line: str) -> None:
+        if line not in self._told:
+            log.warning("%s", line)
+            self._told.append(line)
 
 
 def _summary(snapshot: Snapshot) -> str:
