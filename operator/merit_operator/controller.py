@@ -126,6 +126,7 @@ class Controller:
                     self._relist, self.listed, self._resynced_at = False, True, time.monotonic()
                 await self._turn()
             except KubeError as error:
+                self.turned_at = time.monotonic()  # the loop turns: nobody's absence may end this process
                 metrics.ERRORS.labels("list").inc()
                 log.warning("the API server was not read: %s", error)
                 await asyncio.sleep(1.0)
