@@ -78,8 +78,6 @@ class Publisher:
             self._workers.pop(pod).cancel()
             self._states.pop(pod, None)
             self._wake.pop(pod, None)
-        if pods - set(self._workers):
-            self._rollout.reconsider()
         for pod in pods:
             if pod not in self._workers:
                 self._states[pod], self._wake[pod] = PodState(), asyncio.Event()

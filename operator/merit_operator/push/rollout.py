@@ -38,7 +38,3 @@ class Rollout:
         """A pod refused it."""
         if not self.confirmed:
             self.refusal = reason
-
-    def reconsider(self) -> None:
-        """Other pods have come, perhaps of another release: what one refused another may take."""
-        self.refusal = ""
