@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from merit_crds.push import Nack, Rejection
+from merit_crds.push import MAX_PUSH_BYTES, Nack, Rejection
 from merit_operator import metrics
 from merit_operator.discovery import Pod
 from merit_operator.push.rollout import Rollout
@@ -18,7 +19,9 @@ _FIRST_BACKOFF_SECONDS = 0.2
 _LONGEST_BACKOFF_SECONDS = 5.0
 _REFUSED_BACKOFF_SECONDS = 30.0
 _CANARY_SECONDS = 0.3
-_jitter = random.Random()  # noqa: S311 # spreads retries
+_jitter = random.Random()  # noqa: S311 # spreads retries and canaries
+_BACKOFFS = {Rejection.STALE_TERM: _LONGEST_BACKOFF_SECONDS, Rejection.UNAUTHORIZED: _LONGEST_BACKOFF_SECONDS}
+"""These say nothing of the snapshot: a leader is on its way out, or the token's Secret on its way in."""
 
 
 @dataclass(slots=True)
@@ -33,6 +36,8 @@ class PodState:
     """The version that it refused."""
     reason: str = ""
     """Why, or why it can't be reached."""
+    again_at: float = 0.0
+    """The loop's time before which a refused version isn't sent again."""
 
 
 class Publisher:
@@ -46,6 +51,8 @@ class Publisher:
         self._workers: dict[Pod, asyncio.Task[None]] = {}
         self._wake: dict[Pod, asyncio.Event] = {}
         self._canary_timer: asyncio.TimerHandle | None = None
+        self.acknowledged_at = time.time()
+        """When a pod was last seen to serve another version than before; seconds since 1970."""
 
     @property
     def states(self) -> Mapping[Pod, PodState]:
@@ -54,8 +61,17 @@ class Publisher:
 
     @property
     def refusal(self) -> str:
-        """Why the newest version is not rolled out; empty when nothing stops it."""
-        return self._rollout.refusal
+        """Why a pod refused the newest version; empty when none has."""
+        if self._rollout.refusal:
+            return self._rollout.refusal
+        refusing = (f"pod {p.name}: {s.reason}" for p, s in self._states.items() if s.refused == self._rollout.version)
+        return min(refusing, default="")
+
+    @property
+    def trouble(self) -> str:
+        """Why a pod does not serve the newest version yet; empty when nothing is known to be wrong."""
+        late = (f"pod {p.name}: {s.reason}" for p, s in self._states.items() if s.version != self._rollout.version)
+        return min((words for words in late if not words.endswith(": ")), default="")
 
     @property
     def confirmed(self) -> bool:
@@ -65,12 +81,19 @@ class Publisher:
     def publish(self, parcel: Parcel | None) -> None:
         """This is what every pod should serve. None: this process does not lead."""
         self._parcel = parcel
-        if parcel is not None and parcel.version != self._rollout.version:
+        if parcel is None:
+            return
+        new = parcel.version != self._rollout.version
+        if new:
             self._rollout = Rollout(parcel.version)
             if any(state.version == parcel.version for state in self._states.values()):
                 self._rollout.acknowledged()
-            self._next_canary()
-        self._wake_all()
+            if len(parcel.body) > MAX_PUSH_BYTES:
+                self._rollout.refused(f"it has {len(parcel.body)} bytes packed, pods take {MAX_PUSH_BYTES}")
+                self._changed()
+        self._next_canary()
+        if self._rollout.confirmed or not new:
+            self._wake_all()  # else the canary goes first, and nobody else has anything to do
 
     def set_pods(self, pods: set[Pod]) -> None:
         """These pods exist."""
@@ -84,8 +107,7 @@ class Publisher:
                 self._workers[pod] = asyncio.create_task(self._keep(pod))
             else:
                 self._wake[pod].set()  # something changed about it, perhaps it has restarted
-        if not self._rollout.confirmed:
-            self._next_canary()
+        self._next_canary()
         self._changed()
 
     async def close(self) -> None:
@@ -100,9 +122,14 @@ class Publisher:
         if self._canary_timer is not None:
             self._canary_timer.cancel()
             self._canary_timer = None
-        pod = self._rollout.pick(self._states)
-        if pod is not None:
+        if self._parcel is None:
+            return
+        # those without trouble first; in random order, so that no sick group comes first each time
+        order = sorted(self._states, key=lambda pod: (bool(self._states[pod].reason), _jitter.random()))
+        picked = self._rollout.pick(order)
+        for pod in picked:
             self._wake[pod].set()
+        if picked:
             self._canary_timer = asyncio.get_running_loop().call_later(_CANARY_SECONDS, self._next_canary)
 
     def _wake_all(self) -> None:
@@ -111,21 +138,16 @@ class Publisher:
 
     async def _keep(self, pod: Pod) -> None:
         """One pod, until it is gone."""
-        state, wake, backoff, first = self._states[pod], self._wake[pod], _FIRST_BACKOFF_SECONDS, True
+        state, wake, backoff, known = self._states[pod], self._wake[pod], _FIRST_BACKOFF_SECONDS, False
         while True:
             wake.clear()
-            parcel = self._parcel
             try:
-                if first or parcel is None or _has(state, parcel):
-                    await self._probe(pod, state)
-                    first = False
-                if parcel is not None and not _has(state, parcel) and self._rollout.allows(pod):
-                    pause = await self._push(pod, state, parcel)
-                else:
-                    pause = _PROBE_SECONDS
-                backoff = _FIRST_BACKOFF_SECONDS
+                pause = await self._step(pod, state, probe=not known)
+                backoff, known = _FIRST_BACKOFF_SECONDS, True
             except UnreachableError as error:
                 self._note(pod, state, reason=f"unreachable: {error}")
+                if not self._rollout.confirmed and self._rollout.allows(pod, empty=False):
+                    self._next_canary()  # nothing is learned by waiting for this one
                 pause, backoff = backoff, min(backoff * 2, _LONGEST_BACKOFF_SECONDS)
             except Exception:
                 metrics.ERRORS.labels("push").inc()
@@ -137,6 +159,22 @@ class Publisher:
             except TimeoutError:
                 pass
 
+    async def _step(self, pod: Pod, state: PodState, *, probe: bool) -> float:
+        """What there is to do for a pod now; seconds until the next look. Raises UnreachableError."""
+        parcel = self._parcel
+        if probe or parcel is None or _has(state, parcel) or not self._allowed(pod, state, parcel):
+            await self._probe(pod, state)
+            parcel = self._parcel
+        if parcel is None or _has(state, parcel) or not self._allowed(pod, state, parcel):
+            return _PROBE_SECONDS
+        pause = state.again_at - asyncio.get_running_loop().time()
+        if state.refused == parcel.version and pause > 0:
+            return pause
+        return await self._push(pod, state, parcel)
+
+    def _allowed(self, pod: Pod, state: PodState, parcel: Parcel) -> bool:
+        return len(parcel.body) <= MAX_PUSH_BYTES and self._rollout.allows(pod, empty=not state.version)
+
     async def _probe(self, pod: Pod, state: PodState) -> None:
         """Asks what the pod serves: a container that has restarted in its pod has lost it."""
         answer = await self._client.version(pod)
@@ -144,10 +182,11 @@ class Publisher:
             self._note(pod, state, reason=f"{answer.rejection}: {answer.message}")
             return
         state.term = answer.term
-        if answer.version != state.version:
-            self._note(pod, state, version=answer.version)
-            if answer.version and answer.version == self._rollout.version:
-                self._confirm()
+        self._note(
+            pod, state, version=answer.version, refused=state.refused, reason=state.reason if state.refused else ""
+        )
+        if answer.version and answer.version == self._rollout.version:
+            self._confirm()
 
     async def _push(self, pod: Pod, state: PodState, parcel: Parcel) -> float:
         """Sends the parcel; seconds until the next look."""
@@ -169,15 +208,15 @@ class Publisher:
         log.warning(
             "pod %s refused snapshot %s: %s: %s", pod.name, parcel.version[:12], answer.rejection, answer.message
         )
-        self._note(
-            pod, state, version=answer.version, refused=parcel.version, reason=f"{answer.rejection}: {answer.message}"
-        )
+        refused = "" if answer.rejection in _BACKOFFS else parcel.version
+        self._note(pod, state, version=answer.version, refused=refused, reason=f"{answer.rejection}: {answer.message}")
         if answer.rejection is Rejection.STALE_TERM:
             self._outdone(answer.term)
-            return _LONGEST_BACKOFF_SECONDS
-        if answer.rejection is Rejection.UNAUTHORIZED:
-            return _LONGEST_BACKOFF_SECONDS  # says nothing of the snapshot: the token's Secret may be on its way
-        self._rollout.refused(f"pod {pod.name}: {answer.rejection}: {answer.message}")
+        if answer.rejection in _BACKOFFS:
+            return _BACKOFFS[answer.rejection]
+        state.again_at = asyncio.get_running_loop().time() + _REFUSED_BACKOFF_SECONDS
+        if answer.rejection is not Rejection.UNKNOWN_FORMAT:  # that is about the pod: in an upgrade others know it
+            self._rollout.refused(f"pod {pod.name}: {answer.rejection}: {answer.message}")
         return _REFUSED_BACKOFF_SECONDS
 
     def _confirm(self) -> None:
@@ -189,8 +228,8 @@ class Publisher:
         self, pod: Pod, state: PodState, *, version: str | None = None, refused: str = "", reason: str = ""
     ) -> None:
         before = (state.version, state.refused, state.reason)
-        if version is not None:
-            state.version = version
+        if version is not None and version != state.version:
+            state.version, self.acknowledged_at = version, time.time()
         state.refused, state.reason = refused, reason
         if before != (state.version, state.refused, state.reason):
             if reason and not refused:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import gzip
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
@@ -10,7 +12,8 @@ from aiohttp import web
 
 from merit_crds.push import SNAPSHOT_PATH, TERM_HEADER, VERSION_HEADER, VERSION_PATH, Ack, Nack, Rejection
 from merit_operator.discovery import Pod
-from merit_operator.push.session import PodClient
+from merit_operator.push.publisher import Publisher
+from merit_operator.push.session import Parcel, PodClient
 
 TOKEN = "push-token-of-the-tests"
 
@@ -82,3 +85,28 @@ async def running(count: int, tmp_path: Path) -> AsyncIterator[tuple[list[FakePo
         await client.close()
         for runner in runners:
             await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def publisher(client: PodClient, outdone: Callable[[int], None] = lambda _: None) -> AsyncIterator[Publisher]:
+    made = Publisher(client, changed=lambda: None, outdone=outdone)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def until(true: Callable[[], bool], seconds: float = 5.0) -> float:
+    started = time.monotonic()
+    while not true():
+        assert time.monotonic() - started < seconds, "not in time"
+        await asyncio.sleep(0.005)
+    return time.monotonic() - started
+
+
+def parcel(version: str, term: int = 1) -> Parcel:
+    return Parcel(version=version, term=term, body=gzip.compress(b"packed"))
+
+
+def all_at(pods: list[FakePod], version: str) -> Callable[[], bool]:
+    return lambda: all(pod.version == version for pod in pods)
