@@ -116,7 +116,7 @@ class AiohttpClient(UpstreamClient):
             response = await self._open().post(
                 target, data=body, headers=headers, allow_redirects=False, timeout=_timeout(connect_seconds)
             )
-        except RefusedAddressError as error:
+        except (RefusedAddressError, aiohttp.InvalidURL) as error:  # no host, or 169.254.169.254 in disguise
             raise UpstreamError(Failure.REFUSED_ADDRESS, str(error)) from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             failure = Failure.REFUSED_ADDRESS if isinstance(error.__cause__, RefusedAddressError) else Failure.CONNECT
