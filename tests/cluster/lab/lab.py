@@ -1,9 +1,11 @@
 """The lab as tests use it: a real one-node Kubernetes brought up here, or the cluster of $KUBECONFIG."""
 
+import fcntl
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("MERIT_CLUSTER_CACHE") or Path.home() / ".cache/merit-cluster")
@@ -19,6 +21,7 @@ class Lab:
     def __init__(self) -> None:
         self._own = "KUBECONFIG" not in os.environ or "MERIT_LAB" in os.environ
         self._full = True
+        self._held: IO[str] | None = None
 
     @property
     def kubeconfig(self) -> Path:
@@ -31,6 +34,7 @@ class Lab:
         """Everything, or the control plane alone. What an earlier run left behind is taken down first."""
         self._full = full
         if self._own:
+            self._lock()
             self._script("build.sh", *self._scope())
             self._script("down.sh", "--wipe", *self._scope())
             self._script("up.sh", *self._scope())
@@ -39,9 +43,14 @@ class Lab:
         """Takes down what `start` brought up."""
         if self._own:
             self._script("down.sh", "--wipe", *self._scope())
+            if self._held is not None:
+                self._held.close()
+                self._held = None
 
     def stop_apiserver(self) -> None:
-        """Kills the API server."""
+        """Kills the API server. Only the lab's own: nobody's cluster is to be broken."""
+        if not self._own:
+            raise CommandError("the API server of $KUBECONFIG is not the lab's to stop; set MERIT_LAB=1")
         self._script("apiserver.sh", "stop", *self._scope())
 
     def start_apiserver(self) -> None:
@@ -60,6 +69,12 @@ class Lab:
     def helm(self, *args: str) -> str:
         """helm's output. Raises CommandError."""
         return self._run([self._program("helm"), *args])
+
+    def _lock(self) -> None:
+        """Waits for another test run on this machine: `start` would take its cluster down. Ends with the process."""
+        CACHE.mkdir(parents=True, exist_ok=True)
+        self._held = (CACHE / f"{'node' if self._full else 'control-plane'}.lock").open("w")
+        fcntl.flock(self._held, fcntl.LOCK_EX)
 
     def _program(self, name: str) -> str:
         cached = CACHE / "bin" / name
