@@ -317,19 +317,21 @@ def authenticate(tables: Tables, headers: Headers) -> ConsumerPlan:
 
 async def read_body(receive: Receive, limit: int) -> bytes:
     """The whole body. Raises RequestError (413, 408)."""
+    message = await receive()  # the server ends a connection whose body doesn't begin
+    if message["type"] == "http.request" and not message.get("more_body"):
+        return _bounded(message.get("body", b""), limit)
     pieces: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             while size <= limit:
-                message = await receive()
                 if message["type"] == "http.disconnect":
                     raise RequestError(CLIENT_GONE, "the client has gone", kind="client_gone")
-                body = message.get("body", b"")
+                pieces.append(message.get("body", b""))
+                size += len(pieces[-1])
                 if not message.get("more_body"):
-                    return _bounded(b"".join((*pieces, body)) if pieces else body, limit)
-                pieces.append(body)
-                size += len(body)
+                    break
+                message = await receive()
     except TimeoutError:
         raise RequestError(408, f"The body did not arrive within {_BODY_SECONDS:.0f} s.") from None
     return _bounded(b"".join(pieces), limit)

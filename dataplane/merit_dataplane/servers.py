@@ -23,7 +23,7 @@ class EmbeddedServer(uvicorn.Server):
 
 
 class BoundedHead(HttpToolsProtocol):
-    """uvicorn's protocol, with bounds that it lacks: on the bytes of a request's head, and on the time it takes."""
+    """uvicorn's protocol, with bounds that it lacks: on a request's head, in bytes and time, up to its body's start."""
 
     longest_head = 64 * 1024
     head_seconds = 20.0
@@ -46,11 +46,17 @@ class BoundedHead(HttpToolsProtocol):
         self._in_head, self._head_bytes = True, 0
         super().on_message_begin()
 
-    def on_headers_complete(self) -> None:
-        """A head is complete."""
-        self._in_head = False
-        self._stop_timer()
-        super().on_headers_complete()
+    def on_body(self, body: bytes) -> None:
+        """The body has begun: from here on whoever reads it has a limit."""
+        if self._in_head:
+            self._begun()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request without a body is complete."""
+        if self._in_head:
+            self._begun()
+        super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         """Counts what belongs to an unfinished head."""
@@ -61,6 +67,10 @@ class BoundedHead(HttpToolsProtocol):
                 self.transport.abort()
             elif self._timer is None:
                 self._timer = self.loop.call_later(self.head_seconds, self._too_slow)
+
+    def _begun(self) -> None:
+        self._in_head = False
+        self._stop_timer()
 
     def _too_slow(self) -> None:
         self._timer = None

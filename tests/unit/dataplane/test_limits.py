@@ -84,7 +84,9 @@ async def test_a_head_of_ordinary_length_in_pieces_is_read(vendors: Vendors) -> 
         writer.close()
 
 
-@pytest.mark.parametrize("sent", [b"", b"POST /v1/chat", b"POST / HTTP/1.1\r\nhost: x\r\n"])
+@pytest.mark.parametrize(
+    "sent", [b"", b"POST /v1/chat", b"POST / HTTP/1.1\r\nhost: x\r\n", request(b"content-length: 5\r\n", b"")]
+)
 async def test_a_head_that_does_not_come_is_not_waited_for(
     vendors: Vendors, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
