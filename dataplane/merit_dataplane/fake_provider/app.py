@@ -1,31 +1,24 @@
-"""The simulated vendor's HTTP side, a plain ASGI application."""
+"""The simulated vendor, a plain ASGI application: routes, keys, statistics, one request after the other."""
 
 import asyncio
 import contextlib
 import hashlib
 import random
-import socket
-import struct
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import msgspec
 
+from merit_dataplane.fake_provider import faults
+from merit_dataplane.fake_provider.answers import NoRecordingError, answer
 from merit_dataplane.fake_provider.behaviour import Behaviour, InvalidBehaviourError, Stats
-from merit_dataplane.fake_provider.recordings import Answer, Recording, answer
+from merit_dataplane.fake_provider.connection import ClientGoneError, Connection, Message, Receive, Send
+from merit_dataplane.fake_provider.errors import Refusal, unknown_model, unknown_url, wrong_key
+from merit_dataplane.fake_provider.question import InvalidQuestionError, Question, question
+from merit_dataplane.fake_provider.recordings import Replay
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 _OPERATIONS = {"/v1/chat/completions": "chat", "/v1/completions": "completions", "/v1/embeddings": "embeddings"}
-_ERRORS = {
-    400: ("invalid_request_error", None),
-    401: ("invalid_request_error", "invalid_api_key"),
-    403: ("invalid_request_error", "unsupported_country_region_territory"),
-    404: ("invalid_request_error", "model_not_found"),
-    429: ("requests", "rate_limit_exceeded"),
-}
-_JSON = "application/json"
+_CONTROLS = {"/_fake/behaviour": ("GET", "PUT"), "/_fake/stats": ("GET", "DELETE")}
+_SECRETS = ("authorization", "api-key", "x-api-key", "x-goog-api-key", "cookie")
 
 
 class Vendor:
@@ -36,202 +29,174 @@ class Vendor:
         *,
         name: str,
         behaviour: Behaviour,
-        recordings: tuple[Recording, ...],
+        recordings: tuple[Replay, ...],
         api_keys: frozenset[str] = frozenset(),
         models: tuple[str, ...] = (),
         counted: bool = True,
         seed: int = 0,
     ):
         self.name, self.behaviour, self.stats = name, behaviour, Stats()
-        self.closing = asyncio.Event()
-        """Set at the end: hanging requests give up."""
         self._recordings, self._api_keys, self._models, self._counted = recordings, api_keys, models, counted
         self._random = random.Random(seed)  # noqa: S311 # a simulation
+        self._open: set[asyncio.Timeout] = set()
+        self._closed = False
+
+    def close(self) -> None:
+        """The end: requests that are served now are given up, and those to come."""
+        self._closed = True
+        for scope in self._open:
+            _give_up(scope)
+
+    def reset_stats(self) -> None:
+        """Counts from 0 again; what is in flight stays so."""
+        self.stats = Stats(in_flight=len(self._open))
 
     async def app(self, scope: Message, receive: Receive, send: Send) -> None:
         """The ASGI application."""
-        if scope["type"] != "http":
-            return
         method, path = scope["method"], scope["path"]
-        body = await _body(receive)
-        if path.startswith("/_fake/"):
-            await self._control(method, path, body, send)
-        elif method == "POST" and path in _OPERATIONS:
-            await self._serve(_OPERATIONS[path], scope, body, receive, send)
-        elif method == "GET" and path == "/v1/models":
-            data = [{"id": m, "object": "model", "created": 0, "owned_by": self.name} for m in self._models]
-            await _send_json(send, 200, {"object": "list", "data": data})
-        else:
-            await _send_json(send, 404, _error(404, f"Unknown request URL: {method} {path}."))
+        connection = Connection(receive, send)
+        try:
+            body = await connection.body()
+            if path.startswith("/_fake/"):
+                await self._control(method, path, body, connection)
+            elif method == "POST" and path in _OPERATIONS:
+                await self._serve(_OPERATIONS[path], _headers(scope), body, connection)
+            elif method == "GET" and path == "/v1/models":
+                self._check_key(_headers(scope))
+                await connection.whole(200, [faults.JSON], self._listing())
+            else:
+                raise unknown_url(method, path)
+        except Refusal as refusal:
+            await connection.whole(refusal.status, [faults.JSON], refusal.body)
+        except ClientGoneError:
+            pass  # nobody is left to answer
 
-    async def _control(self, method: str, path: str, body: bytes, send: Send) -> None:
-        if path == "/_fake/behaviour" and method == "PUT":
+    def _listing(self) -> bytes:
+        names = self._models or sorted({r.model for r in self._recordings if r.model})
+        data = [{"id": name, "object": "model", "created": 0, "owned_by": self.name} for name in names]
+        return msgspec.json.encode({"object": "list", "data": data})
+
+    async def _control(self, method: str, path: str, body: bytes, connection: Connection) -> None:
+        status, shown = 200, dict[str, str]()
+        if path not in _CONTROLS:
+            status, shown = 404, {"error": f"{path}: unknown; there are {' and '.join(_CONTROLS)}"}
+        elif method not in _CONTROLS[path]:
+            status, shown = 405, {"error": f"{method} {path}: use {' or '.join(_CONTROLS[path])}"}
+        elif method == "PUT":
             try:
                 self.behaviour = self.behaviour.changed(body)
             except InvalidBehaviourError as error:
-                return await _send_json(send, 400, {"error": str(error)})
-        elif path == "/_fake/stats" and method == "DELETE":
-            self.stats = Stats()
-        shown = self.behaviour if path == "/_fake/behaviour" else self.stats
-        return await _send_json(send, 200, shown)
+                status, shown = 400, {"error": str(error)}
+        elif method == "DELETE":
+            self.reset_stats()
+        current = self.behaviour if path == "/_fake/behaviour" else self.stats
+        await connection.whole(status, [faults.JSON], msgspec.json.encode(shown or current))
 
-    async def _serve(self, operation: str, scope: Message, body: bytes, receive: Receive, send: Send) -> None:
+    async def _serve(self, operation: str, headers: dict[str, str], body: bytes, connection: Connection) -> None:
+        """One request, given up when the other side closes the connection or the vendor ends."""
+        if self._closed:
+            return await connection.reset()
         self.stats.requests += 1
-        self.stats.in_flight += 1
-        exchange = asyncio.current_task()
-        watcher = asyncio.create_task(_cancel_on_disconnect(receive, exchange, self.stats))
+        scope = asyncio.timeout(None)  # without a time: a scope that can be cancelled from outside
+        self._open.add(scope)
+        self.stats.in_flight = len(self._open)
+        watcher = asyncio.create_task(self._watch(connection, scope))
         try:
-            await self._answer(operation, scope, body, send)
-        except asyncio.CancelledError:
-            if not getattr(exchange, "merit_client_gone", False):
-                raise
+            async with scope:
+                await self._answer(operation, headers, body, connection)
+        except TimeoutError:
+            if not connection.ended:
+                await connection.reset()
         finally:
+            self._open.discard(scope)
+            self.stats.in_flight = len(self._open)
             watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
-            self.stats.in_flight -= 1
 
-    async def _answer(self, operation: str, scope: Message, body: bytes, send: Send) -> None:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    async def _watch(self, connection: Connection, scope: asyncio.Timeout) -> None:
+        await connection.closed()
+        if not connection.ended:
+            connection.ended = True
+            self.stats.client_disconnects += 1
+            _give_up(scope)
+
+    async def _answer(self, operation: str, headers: dict[str, str], body: bytes, connection: Connection) -> None:
         try:
-            request = msgspec.json.decode(body, type=dict[str, Any])
-        except msgspec.MsgspecError:
-            return await self._refuse(send, 400, "We could not parse the JSON body of your request.", "")
-        model = str(request.get("model", ""))
-        token = headers.get("authorization", "").removeprefix("Bearer ")
-        self._remember(headers, request)
-        if self._api_keys and token not in self._api_keys:
-            return await self._refuse(send, 401, "Incorrect API key provided.", model)
-        if self._models and model not in self._models:
-            return await self._refuse(send, 404, f"The model `{model}` does not exist.", model)
-        behaviour, faulty = self.behaviour, self._is_faulty(model)
+            await self._send_answer(operation, self._asked(operation, headers, body), connection)
+        except Refusal as refusal:
+            self.stats.answered(refusal.status)
+            pause = [(b"retry-after", self.behaviour.retry_after.encode())] if self.behaviour.retry_after else []
+            await connection.whole(refusal.status, [faults.JSON, *pause], refusal.body)
+
+    def _asked(self, operation: str, headers: dict[str, str], body: bytes) -> Question:
+        """The request, if it is one that this vendor serves."""
+        try:
+            document = msgspec.json.decode(body, type=dict[str, Any])
+        except ValueError:
+            raise Refusal(400, "We could not parse the JSON body of your request.") from None
+        self.stats.last_request = {"headers": _without_secrets(headers), "body": document}
+        self._check_key(headers)
+        try:
+            asked = question(operation, document)
+        except InvalidQuestionError as error:
+            raise Refusal(400, str(error)) from None
+        self.stats.asked_for(asked.model)
+        if self._models and asked.model not in self._models:
+            raise unknown_model(asked.model)
+        return asked
+
+    async def _send_answer(self, operation: str, asked: Question, connection: Connection) -> None:
+        behaviour, fault = self.behaviour, self._fault(asked.model)
         if behaviour.latency or behaviour.jitter:
             await asyncio.sleep(behaviour.latency + self._random.uniform(0, behaviour.jitter))
-        if faulty and await self._misbehave(behaviour, model, send):
-            return None
-        found = answer(self._recordings, operation, request, counted=self._counted)
-        return await self._send_answer(
-            found, behaviour if faulty else msgspec.structs.replace(behaviour, fault="none"), model, send
-        )
-
-    def _remember(self, headers: dict[str, str], request: dict[str, Any]) -> None:
-        if "authorization" in headers:  # a test must see which key was used, a log must not
-            headers["authorization"] = hashlib.sha256(headers["authorization"].encode()).hexdigest()[:12]
-        self.stats.last_request = {"headers": headers, "body": request}
-
-    def _is_faulty(self, model: str) -> bool:
-        behaviour = self.behaviour
-        if behaviour.fault == "none" and behaviour.status == 200 and not behaviour.failure_rate:
-            return False
-        if behaviour.match_model not in ("", model) or behaviour.times == 0:
-            return False
-        if behaviour.times > 0:
-            self.behaviour = msgspec.structs.replace(behaviour, times=behaviour.times - 1)
-        return True
-
-    async def _misbehave(self, behaviour: Behaviour, model: str, send: Send) -> bool:
-        """Errors and faults before the head. True when nothing else is to be sent."""
-        if behaviour.status != 200:
-            await self._refuse(send, behaviour.status, f"Simulated status {behaviour.status}.", model)
-        elif self._random.random() < behaviour.failure_rate:
-            await self._refuse(send, 500, "The server had an error while processing your request.", model)
-        elif behaviour.fault == "hang":
-            await self.closing.wait()
-        elif behaviour.fault == "reset":
-            _reset(send)
-        elif behaviour.fault == "malformed":
-            await _send(send, 200, {"content-type": _JSON}, b'{"id": "chatcmpl-1", "choices": [')
-        else:
-            return False
-        return True
-
-    async def _send_answer(self, found: Answer, behaviour: Behaviour, model: str, send: Send) -> None:
+        if fault is not None and behaviour.status != 200:
+            raise Refusal(behaviour.status, f"Simulated status {behaviour.status}.")
+        if fault is not None and self._random.random() < behaviour.failure_rate:
+            raise Refusal(500, "The server had an error while processing your request. Sorry about that!")
+        fault = fault or "none"
+        if fault == "malformed":
+            self.stats.answered(200)
+        if await faults.send_instead(fault, connection):
+            return
+        try:
+            found = answer(self._recordings, operation, asked, counted=self._counted)
+        except NoRecordingError as error:
+            raise Refusal(501, str(error)) from None
+        self.stats.answered(200)
         if found.events:
-            complete = await self._send_stream(found, behaviour, send)
-        elif behaviour.fault == "half_body":
-            head = [(b"content-type", _JSON.encode()), (b"content-length", str(len(found.body)).encode())]
-            await send({"type": "http.response.start", "status": 200, "headers": head})
-            await send({"type": "http.response.body", "body": found.body[: len(found.body) // 2], "more_body": True})
-            _transport(send).close()
-            complete = False
+            complete = await faults.send_stream(found, fault, behaviour, connection)
         else:
-            await _send(send, 200, {**found.headers, "content-type": _JSON}, found.body)
-            complete = True
-        self.stats.ended(200, model)
+            complete = await faults.send_whole(found, fault, connection)
         if complete:
             self.stats.prompt_tokens += found.prompt_tokens
             self.stats.completion_tokens += found.completion_tokens
 
-    async def _send_stream(self, found: Answer, behaviour: Behaviour, send: Send) -> bool:
-        headers = [(name.encode(), value.encode()) for name, value in found.headers.items()]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        for index, event in enumerate(found.events):
-            if index == behaviour.chunk and behaviour.fault.endswith("_at_chunk"):
-                if behaviour.fault == "hang_at_chunk":
-                    await self.closing.wait()
-                elif behaviour.fault == "reset_at_chunk":
-                    _reset(send)
-                else:
-                    await send({"type": "http.response.body", "body": b""})
-                return False
-            await send({"type": "http.response.body", "body": event, "more_body": True})
-            if behaviour.chunk_interval:
-                await asyncio.sleep(behaviour.chunk_interval)
-        await send({"type": "http.response.body", "body": b""})
-        return True
+    def _check_key(self, headers: dict[str, str]) -> None:
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if self._api_keys and (scheme.lower() != "bearer" or key not in self._api_keys):
+            raise wrong_key(key)
 
-    async def _refuse(self, send: Send, status: int, message: str, model: str) -> None:
-        headers = {"content-type": _JSON}
-        if self.behaviour.retry_after:
-            headers["retry-after"] = self.behaviour.retry_after
-        await _send(send, status, headers, msgspec.json.encode(_error(status, message)))
-        self.stats.ended(status, model)
+    def _fault(self, model: str) -> str | None:
+        """The fault of this request ("none" is one that may still get an error status); None: it is served well."""
+        behaviour = self.behaviour
+        if not behaviour.disturbs or behaviour.match_model not in ("", model) or behaviour.times == 0:
+            return None
+        if behaviour.times > 0:
+            self.behaviour = msgspec.structs.replace(behaviour, times=behaviour.times - 1)
+        return behaviour.fault
 
 
-def _error(status: int, message: str) -> dict[str, Any]:
-    kind, code = _ERRORS.get(status, ("server_error", None))
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+def _give_up(scope: asyncio.Timeout) -> None:
+    if not scope.expired():  # the client may leave and the vendor end at the same time: the second has nothing to do
+        scope.reschedule(asyncio.get_running_loop().time())
 
 
-async def _body(receive: Receive) -> bytes:
-    pieces = []
-    while True:
-        message = await receive()
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(pieces)
+def _headers(scope: Message) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-async def _cancel_on_disconnect(receive: Receive, exchange: asyncio.Task[Any] | None, stats: Stats) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    if exchange is not None and not exchange.done():
-        stats.client_disconnects += 1
-        exchange.merit_client_gone = True  # type: ignore[attr-defined] # tells our cancellation from another's
-        exchange.cancel()
-
-
-async def _send(send: Send, status: int, headers: dict[str, str], body: bytes) -> None:
-    head = [(name.encode(), value.encode()) for name, value in headers.items()]
-    head.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": head})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _send_json(send: Send, status: int, document: object) -> None:
-    await _send(send, status, {"content-type": _JSON}, msgspec.json.encode(document))
-
-
-def _transport(send: Send) -> asyncio.Transport:
-    """The connection under uvicorn's `send`: a fault below HTTP needs it."""
-    transport: asyncio.Transport = send.__self__.transport  # type: ignore[attr-defined]
-    return transport
-
-
-def _reset(send: Send) -> None:
-    """Closes the connection with a TCP reset."""
-    transport = _transport(send)
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
+def _without_secrets(headers: dict[str, str]) -> dict[str, str]:
+    """A test must see which key was used, a log must not."""
+    hashed = {n: hashlib.sha256(headers[n].encode()).hexdigest()[:12] for n in _SECRETS if n in headers}
+    return headers | hashed

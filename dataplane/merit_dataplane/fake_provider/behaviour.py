@@ -1,5 +1,8 @@
 """How the simulated vendor behaves, and how that is changed while it runs."""
 
+import re
+from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -11,16 +14,19 @@ FAULTS = (
     "hang_at_chunk",
     "reset_at_chunk",
     "eof_at_chunk",
+    "malformed_at_chunk",
     "malformed",
     "half_body",
 )
+_MOST_MODELS = 1000
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,200}")
 
 
 class InvalidBehaviourError(ValueError):
     """A field is unknown or has a value that it can't have; the message names field, value and fix."""
 
 
-class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Behaviour(msgspec.Struct, frozen=True):
     """Times are seconds."""
 
     latency: float = 0.0
@@ -36,52 +42,91 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retry_after: str = ""
     """Value of a Retry-After header on errors."""
     fault: str = "none"
-    """none; hang: never answers; reset: TCP reset before the head; *_at_chunk: in a stream, before event `chunk`;
-    malformed: no JSON; half_body: says more bytes than it sends."""
+    """none; hang: never answers; reset: TCP reset before the head; malformed: 200 with cut JSON (for a stream too, so
+    that it is no stream); half_body: says more bytes than it sends. Of streams only, before event `chunk`:
+    hang_at_chunk; reset_at_chunk; eof_at_chunk: ends without [DONE]; malformed_at_chunk: an event of cut JSON, then
+    the rest."""
     chunk: int = 3
+    """Past the end it is before [DONE]."""
     match_model: str = ""
     """`status`, `failure_rate` and `fault` apply to requests for this model only."""
     times: int = -1
     """… and to this many requests more; -1 is without end."""
 
     def __post_init__(self) -> None:
-        for name in ("latency", "jitter", "chunk_interval"):
-            if not 0 <= getattr(self, name) <= 3600:
-                raise InvalidBehaviourError(f"{name}: must be 0 to 3600 seconds (is {getattr(self, name)})")
-        if not 0 <= self.failure_rate <= 1:
-            raise InvalidBehaviourError(f"failure_rate: must be 0 to 1 (is {self.failure_rate})")
-        if self.fault not in FAULTS:
-            raise InvalidBehaviourError(f"fault: must be one of {', '.join(FAULTS)} (is {self.fault!r})")
-        if self.status != 200 and not 400 <= self.status <= 599:
-            raise InvalidBehaviourError(f"status: must be 200 or 400 to 599 (is {self.status})")
+        for name, (allowed, words) in _RULES.items():
+            value = getattr(self, name)
+            if not allowed(value):
+                raise InvalidBehaviourError(f"{name}: must be {words} (is {value!r})")
 
     def changed(self, patch: bytes) -> "Behaviour":
         """This behaviour with the fields of a JSON object replaced. Raises InvalidBehaviourError."""
         try:
             given = msgspec.json.decode(patch, type=dict[str, Any])
-            return msgspec.convert({**msgspec.structs.asdict(self), **given}, Behaviour)
-        except InvalidBehaviourError:
-            raise
         except msgspec.MsgspecError as error:
-            fields = ", ".join(Behaviour.__struct_fields__)
-            raise InvalidBehaviourError(f"{error}; fields are {fields}") from None
+            raise InvalidBehaviourError(f'body: must be a JSON object such as {{"fault": "hang"}} ({error})') from None
+        for name, value in given.items():
+            if name not in _RULES:
+                near = get_close_matches(name, _RULES, 1)
+                fix = f"did you mean {near[0]}?" if near else f"fields are {', '.join(_RULES)}"
+                raise InvalidBehaviourError(f"{name}: unknown field (value {value!r}); {fix}")
+        return Behaviour(**{**msgspec.structs.asdict(self), **given})
+
+    @property
+    def disturbs(self) -> bool:
+        """Whether any request may be answered otherwise than well."""
+        return self.fault != "none" or self.status != 200 or self.failure_rate > 0
+
+
+def _number(low: float, high: float) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def _whole(value: object, low: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+
+_SECONDS = (_number(0, 3600), "a number of seconds from 0 to 3600")
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "latency": _SECONDS,
+    "jitter": _SECONDS,
+    "chunk_interval": _SECONDS,
+    "failure_rate": (_number(0, 1), "a number from 0 to 1"),
+    "status": (lambda v: _whole(v, 200) and (v == 200 or 400 <= v <= 599), "200, or an error from 400 to 599"),
+    "retry_after": (
+        lambda v: isinstance(v, str) and _HEADER_VALUE.fullmatch(v) is not None,
+        'a header value as a string of printable ASCII, such as "7"',
+    ),
+    "fault": (lambda v: isinstance(v, str) and v in FAULTS, f"one of {', '.join(FAULTS)}"),
+    "chunk": (lambda v: _whole(v, 0), "the index of an event, 0 or more"),
+    "match_model": (lambda v: isinstance(v, str), 'the name of a model, or "" for all'),
+    "times": (lambda v: _whole(v, -1), "a number of requests, or -1 for without end"),
+}
+"""Of each field: what it may be, for the machine and in words."""
 
 
 class Stats(msgspec.Struct):
     """What the vendor was asked, the oracle of tests."""
 
     requests: int = 0
+    """For completions and embeddings; asking for the models counts nowhere."""
     by_status: dict[str, int] = {}
+    """Of the heads that were sent."""
     by_model: dict[str, int] = {}
+    """Of the requests that named one, whatever became of them."""
     in_flight: int = 0
     client_disconnects: int = 0
     """Connections that the other side closed before the answer was complete."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    """Both of complete answers."""
     last_request: dict[str, Any] = {}
 
-    def ended(self, status: int, model: str) -> None:
-        """An answer went out."""
+    def answered(self, status: int) -> None:
+        """The head of an answer goes out."""
         self.by_status[str(status)] = self.by_status.get(str(status), 0) + 1
-        if len(self.by_model) < 1000 or model in self.by_model:
+
+    def asked_for(self, model: str) -> None:
+        """A request names a model. Past the thousandth name it isn't counted: a long test must not fill the memory."""
+        if len(self.by_model) < _MOST_MODELS or model in self.by_model:
             self.by_model[model] = self.by_model.get(model, 0) + 1

@@ -7,10 +7,10 @@ import signal
 from pathlib import Path
 
 from merit_dataplane.fake_provider.app import Vendor
-from merit_dataplane.fake_provider.behaviour import Behaviour, InvalidBehaviourError
+from merit_dataplane.fake_provider.behaviour import Behaviour
 from merit_dataplane.fake_provider.recordings import from_folder, packaged
-from merit_dataplane.fake_provider.server import vendor_server
-from merit_dataplane.servers import bind, start
+from merit_dataplane.fake_provider.server import listening, vendor_server
+from merit_dataplane.servers import start
 from merit_dataplane.settings import Address
 
 
@@ -40,41 +40,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until a signal."""
+    """Serves until a signal. Exit code 2: the command line, or the recordings that it names, are wrong."""
+    import uvloop  # noqa: PLC0415 # only a server needs it
+
     try:
-        address = Address.parse(args.listen)
-        behaviour = Behaviour(
+        address, vendor = Address.parse(args.listen), _vendor(args)
+    except (ValueError, OSError) as error:
+        args.parser.error(str(error))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(vendor, address))
+    return 0
+
+
+def _vendor(args: argparse.Namespace) -> Vendor:
+    """Raises ValueError, OSError."""
+    keys = {key for key in args.api_key if key}
+    if args.api_key_env:
+        key = os.environ.get(args.api_key_env)
+        if not key:  # without a key any would be accepted: not what was asked for
+            raise ValueError(f"--api-key-env {args.api_key_env}: the variable is not set; set it or leave the option")
+        keys.add(key)
+    return Vendor(
+        name=args.name,
+        behaviour=Behaviour(
             latency=args.latency,
             jitter=args.jitter,
             chunk_interval=args.chunk_interval,
             failure_rate=args.failure_rate,
-        )
-    except (ValueError, InvalidBehaviourError) as error:
-        args.parser.error(str(error))
-    keys = [*args.api_key, *([os.environ.get(args.api_key_env, "")] if args.api_key_env else [])]
-    asyncio.run(_serve(args, address, behaviour, frozenset(key for key in keys if key)))
-    return 0
-
-
-async def _serve(args: argparse.Namespace, address: Address, behaviour: Behaviour, keys: frozenset[str]) -> None:
-    vendor = Vendor(
-        name=args.name,
-        behaviour=behaviour,
+        ),
         recordings=from_folder(args.recordings) if args.recordings else packaged(),
-        api_keys=keys,
-        models=tuple(m for m in args.models.split(",") if m),
+        api_keys=frozenset(keys),
+        models=tuple(stripped for name in args.models.split(",") if (stripped := name.strip())),
         counted=args.usage == "counted",
         seed=args.seed,
     )
+
+
+async def _serve(vendor: Vendor, address: Address) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    listener = bind(address)
+    listener = listening(address)
     server = vendor_server(vendor)
     task = await start(server, listener)
-    host, port = listener.getsockname()[:2]
-    print(f"fake-provider {args.name} listening on http://{host}:{port}/v1", flush=True)
+    at = Address(*listener.getsockname()[:2])
+    print(f"fake-provider {vendor.name} listening on http://{at}/v1", flush=True)
     await stop.wait()
-    vendor.closing.set()
+    vendor.close()
     server.should_exit = True
     await task

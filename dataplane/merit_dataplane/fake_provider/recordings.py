@@ -1,26 +1,31 @@
-"""Recorded answers: which one fits a request, and what little of it is changed."""
+"""Recorded answers: files, and the same made ready to be filled in."""
 
-import hashlib
 import re
-from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import msgspec
 
-_BYTES_PER_TOKEN = 4
+from merit_dataplane.fake_provider.spans import Template, template, value_text, without
+
+_BLANK_LINE = re.compile(r"\r?\n\r?\n")
+_FUNCTION = {part: ("choices", "*", part, "tool_calls", "*", "function", "name") for part in ("message", "delta")}
+_DONE = b"data: [DONE]\n\n"
+_END = "[DONE]"
+
+
+class InvalidRecordingError(ValueError):
+    """A file is no recording; the message names it."""
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """One recorded answer."""
+    """One recorded answer, as its file has it."""
 
     name: str
-    operation: str
-    """chat, completions or embeddings."""
-    shape: str
-    """text, tools, json, vector or base64."""
+    operation: Literal["chat", "completions", "embeddings"]
+    shape: Literal["text", "tools", "json", "vector", "base64"]
     stream: bool
     vendor: str
     headers: dict[str, str]
@@ -28,132 +33,148 @@ class Recording(msgspec.Struct, frozen=True):
     origin: dict[str, str]
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """The answer to one request."""
+class Event(msgspec.Struct, frozen=True):
+    """One event of a stream."""
 
-    headers: dict[str, str]
-    body: bytes
+    plain: Template
+    with_usage: Template
+    """For a request that asked for usage: vendors then write `"usage":null` into the events before the last."""
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """One recorded answer, ready to be filled in. Places: model, usage, function, data."""
+
+    recording: Recording
+    model: str
+    headers: tuple[tuple[bytes, bytes], ...]
+    usage: dict[str, object]
+    """As recorded; empty where the vendor reported none."""
+    body: Template | None
     """Of an answer that is not streamed."""
-    events: tuple[bytes, ...]
-    """Of a stream, each with its blank line."""
-    prompt_tokens: int
-    completion_tokens: int
+    element: Template | None = None
+    """Of embeddings: one of them, with the place `index`."""
+    events: tuple[Event, ...] = ()
+    """Of a stream, without its usage event and its end."""
+    usage_event: Template | None = None
+    done: bytes = _DONE
 
 
 @cache
-def packaged() -> tuple[Recording, ...]:
+def packaged() -> tuple[Replay, ...]:
     """The recordings that ship with Merit."""
     folder = files("merit_dataplane.fake_provider") / "recordings"
-    found = [
-        file.read_bytes() for file in sorted(folder.iterdir(), key=lambda f: f.name) if file.name.endswith(".json")
-    ]
-    return tuple(msgspec.json.decode(data, type=Recording) for data in found)
+    found = sorted((f for f in folder.iterdir() if f.name.endswith(".json")), key=lambda f: f.name)
+    return tuple(_read(file.name, file.read_bytes()) for file in found)
 
 
-def from_folder(folder: Path) -> tuple[Recording, ...]:
-    """Recordings of a folder. Raises OSError or msgspec.MsgspecError."""
-    return tuple(msgspec.json.decode(f.read_bytes(), type=Recording) for f in sorted(folder.glob("*.json")))
+def from_folder(folder: Path) -> tuple[Replay, ...]:
+    """Recordings of a folder. Raises InvalidRecordingError, OSError."""
+    found = tuple(_read(str(file), file.read_bytes()) for file in sorted(folder.glob("*.json")))
+    if not found:
+        raise InvalidRecordingError(f"{folder}: has no recording; put some *.json there, shaped as the packaged ones")
+    return found
 
 
-def answer(
-    recordings: tuple[Recording, ...], operation: str, request: Mapping[str, Any], *, counted: bool = True
-) -> Answer:
-    """The recorded answer that fits, for this request's model.
+def _read(name: str, data: bytes) -> Replay:
+    try:
+        return replay(msgspec.json.decode(data, type=Recording))
+    except (ValueError, IndexError) as error:  # IndexError: the text ends inside a value
+        raise InvalidRecordingError(f"{name}: is no recording: {error}") from error
 
-    `counted`: usage has this request's prompt tokens (bytes of text / 4) and the recording's completion tokens, so that
-    a bill can be foreseen; otherwise it is as recorded.
-    """
-    stream = bool(request.get("stream")) and operation != "embeddings"
-    recording = _choose(recordings, operation, _shape(operation, request), request, stream=stream)
-    prompt = max(1, len(_text(request).encode()) // _BYTES_PER_TOKEN)
-    if stream:
-        return _stream_answer(recording, request, prompt, counted=counted)
-    document = msgspec.json.decode(recording.body)
-    usage = dict(document.get("usage") or {})
-    completion = int(usage.get("completion_tokens") or 0)
-    if counted:
-        usage |= {"prompt_tokens": prompt, "total_tokens": prompt + completion}
-        usage.pop("prompt_tokens_details", None)
-    document |= {"model": request["model"], "usage": usage}
-    _rename_tool(document.get("choices", []), request)
-    return Answer(
-        recording.headers, msgspec.json.encode(document), (), int(usage.get("prompt_tokens") or 0), completion
+
+def replay(recording: Recording) -> Replay:
+    """Makes a recording ready. Raises ValueError or IndexError where its body is not what it says."""
+    headers = tuple((name.encode(), value.encode()) for name, value in recording.headers.items())
+    if recording.stream:
+        return _streamed(recording, headers)
+    body = recording.body
+    usage = value_text(body, "usage")
+    places: dict[str, tuple[str, ...]] = {"model": ("model",), "usage": ("usage",)}
+    element = value_text(body, "data", "*") if recording.operation == "embeddings" else None
+    places |= {"data": ("data",)} if element else {"function": _FUNCTION["message"]}
+    return Replay(
+        recording,
+        _model(body),
+        headers,
+        _usage(usage),
+        template(body, places),
+        element=template(element, {"index": ("index",)}) if element else None,
     )
 
 
-def _shape(operation: str, request: Mapping[str, Any]) -> str:
-    if operation == "embeddings":
-        return "base64" if request.get("encoding_format") == "base64" else "vector"
-    messages = request.get("messages") or [{}]
-    last = messages[-1] if isinstance(messages, list) and isinstance(messages[-1], dict) else {}
-    if request.get("tools") and request.get("tool_choice") != "none" and last.get("role") != "tool":
-        return "tools"
-    wanted = request.get("response_format")
-    return "json" if isinstance(wanted, dict) and wanted.get("type") in ("json_schema", "json_object") else "text"
+def _streamed(recording: Recording, headers: tuple[tuple[bytes, bytes], ...]) -> Replay:
+    events: list[Event] = []
+    usage: dict[str, object] = {}
+    usage_event, done, first = None, _DONE, ""
+    for text, ending in _events(recording.body):
+        lead, payload = _payload(text)
+        if payload == _END:
+            done = (text + ending).encode()
+        elif not payload.startswith("{"):  # a comment, or an event without data: vendors send them to keep a line open
+            whole = Template((), (text + ending).encode())
+            events.append(Event(whole, whole))
+        else:
+            first = first or payload
+            found = _usage(value_text(payload, "usage"))
+            usage = found or usage
+            if found and value_text(payload, "choices", "*") is None:
+                usage_event = _event(lead, payload, ending, usage=True)
+                continue
+            bare = without(payload, "usage")
+            shown = bare if found else payload
+            events.append(Event(_event(lead, bare, ending), _event(lead, shown, ending)))
+    if not first:
+        raise ValueError("the stream has no event with a JSON object")
+    return Replay(
+        recording,
+        _model(first),
+        headers,
+        usage,
+        None,
+        events=tuple(events),
+        usage_event=usage_event or _made_usage_event(first, usage),
+        done=done,
+    )
 
 
-def _choose(
-    recordings: tuple[Recording, ...], operation: str, shape: str, request: Mapping[str, Any], *, stream: bool
-) -> Recording:
-    fitting = [r for r in recordings if r.operation == operation and r.stream == stream and r.shape == shape]
-    fitting = fitting or [r for r in recordings if r.operation == operation and r.stream == stream]
-    digest = hashlib.sha256(_text(request).encode()).digest()
-    return fitting[digest[0] % len(fitting)]
+def _events(body: str) -> list[tuple[str, str]]:
+    """The text of each event and the blank line after it; one is added to a last event that lost it."""
+    found, at = [], 0
+    for blank in _BLANK_LINE.finditer(body):
+        found.append((body[at : blank.start()], blank.group()))
+        at = blank.end()
+    rest = body[at:].rstrip()
+    return [*found, (rest, "\n\n")] if rest else found
 
 
-def _text(request: Mapping[str, Any]) -> str:
-    """All text that the request sends."""
-    parts: list[str] = []
-    for message in request.get("messages") or []:
-        content = message.get("content") if isinstance(message, dict) else None
-        if isinstance(content, str):
-            parts.append(content)
-        elif isinstance(content, list):
-            parts += [str(part.get("text", "")) for part in content if isinstance(part, dict)]
-    for name in ("prompt", "input"):
-        value = request.get(name)
-        parts += [value] if isinstance(value, str) else [str(v) for v in value or []]
-    return "".join(parts)
+def _payload(text: str) -> tuple[str, str]:
+    """What stands before an event's data, and the data."""
+    start = re.search(r"^data: ?", text, re.MULTILINE)
+    return (text[: start.end()], text[start.end() :].strip()) if start else (text, "")
 
 
-def _stream_answer(recording: Recording, request: Mapping[str, Any], prompt: int, *, counted: bool) -> Answer:
-    events: list[bytes] = []
-    usage: dict[str, Any] = {}
-    created = 0
-    for event in re.split(r"\r?\n\r?\n", recording.body):
-        payload = event.removeprefix("data:").strip()
-        if not payload or payload == "[DONE]":
-            continue
-        document = msgspec.json.decode(payload)
-        usage = document.pop("usage", None) or usage
-        created = document.get("created", created)
-        if not document.get("choices") and usage:
-            continue
-        _rename_tool(document.get("choices", []), request, part="delta")
-        events.append(_event({**document, "model": request["model"]}))
-    completion = int(usage.get("completion_tokens") or len(events))
-    if counted or not usage:
-        usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-    if (request.get("stream_options") or {}).get("include_usage"):
-        kind = "chat.completion.chunk" if recording.operation == "chat" else "text_completion"
-        last = {"id": recording.name, "object": kind, "created": created, "model": request["model"]}
-        events.append(_event({**last, "choices": [], "usage": usage}))
-    headers = {**recording.headers, "content-type": "text/event-stream; charset=utf-8"}
-    return Answer(headers, b"", (*events, b"data: [DONE]\n\n"), int(usage["prompt_tokens"]), completion)
+def _event(lead: str, payload: str, ending: str, *, usage: bool = False) -> Template:
+    places = {"model": ("model",), "function": _FUNCTION["delta"], **({"usage": ("usage",)} if usage else {})}
+    made = template(payload, places)
+    if not made.pieces:
+        return Template((), lead.encode() + made.tail + ending.encode())
+    (text, place, recorded), *rest = made.pieces
+    return Template(((lead.encode() + text, place, recorded), *rest), made.tail + ending.encode())
 
 
-def _event(document: Mapping[str, Any]) -> bytes:
-    return b"data: " + msgspec.json.encode(document) + b"\n\n"
+def _made_usage_event(first: str, usage: dict[str, object]) -> Template:
+    """For a recording without one: what the first event says of the answer, no choices."""
+    kept = {
+        name: msgspec.Raw(text.encode()) for name in ("id", "object", "created") if (text := value_text(first, name))
+    }
+    document = {**kept, "model": _model(first), "choices": [], "usage": usage}
+    return _event("data: ", msgspec.json.encode(document).decode(), "\n\n", usage=True)
 
 
-def _rename_tool(choices: list[Any], request: Mapping[str, Any], part: str = "message") -> None:
-    """A request with one function gets calls of that function."""
-    tools = request.get("tools") or []
-    if len(tools) != 1 or not isinstance(tools[0], dict) or tools[0].get("type") != "function":
-        return
-    for choice in choices:
-        for call in (choice.get(part) or {}).get("tool_calls") or []:
-            function = call.get("function") or {}
-            if function.get("name"):
-                function["name"] = tools[0]["function"]["name"]
-            call.setdefault("type", "function")
+def _model(text: str) -> str:
+    found = value_text(text, "model")
+    return msgspec.json.decode(found, type=str) if found else ""
+
+
+def _usage(text: str | None) -> dict[str, object]:
+    return msgspec.json.decode(text, type=dict[str, object] | None) or {} if text else {}
