@@ -7,14 +7,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections import Counter, OrderedDict
 from typing import Any
 
 from merit_crds.compile import Compiled, Force, Translations, compile_resources
-from merit_crds.resources import ResourceId
-from merit_crds.snapshot import InvalidSnapshotError, Snapshot, decode
+from merit_crds.snapshot import Snapshot
 from merit_operator import metrics
 from merit_operator.client import KubeClient, KubeError
 from merit_operator.discovery import Pod
@@ -22,24 +19,35 @@ from merit_operator.last_good import LastGoodCopy
 from merit_operator.leader import Elector
 from merit_operator.push.parcel import pack
 from merit_operator.push.publisher import Publisher
-from merit_operator.push.session import PodClient, UnreachableError
+from merit_operator.push.session import Parcel, PodClient
+from merit_operator.recovery import recovered
 from merit_operator.references import named_secrets
 from merit_operator.reflector import Reflector
 from merit_operator.secrets import SecretReader
-from merit_operator.status.document import Delivery, Generations, serving_pods, status_document
-from merit_operator.status.events import flips, post
+from merit_operator.status.document import Delivery, Generations
+from merit_operator.status.events import EventPoster
+from merit_operator.status.reporter import Reporter
 from merit_operator.status.writer import StatusWriter
-from merit_operator.store import Store
+from merit_operator.store import Store, identify
 
 log = logging.getLogger("merit.controller")
 _QUIET_SECONDS = 0.05
 _LONGEST_QUIET_SECONDS = 1.0
-_RESYNC_SECONDS = 300.0
+_GATHER_SECONDS = 0.1
+"""Pods answer one by one: what they say makes one report."""
+_LIST_SECONDS = 300.0
+_LIST_AGAIN_SECONDS = 2.0
+_LIST_TIMEOUT_SECONDS = 20.0
+_GAP_SECONDS = 5.0
+"""kopf's own first list comes about when ours does, and tells of no gap."""
+_FIRST_SECRETS_SECONDS = 20.0
+_SECRETS_SECONDS = 3.0
+_PODS_SECONDS = 5.0
 _KNOWN_VERSIONS = 16
 
 
 class Controller:
-    """Owns what is compiled and what was said of it. `parts` are set by `run.assemble`."""
+    """Owns what is compiled, and hands it on."""
 
     def __init__(
         self,
@@ -50,59 +58,66 @@ class Controller:
         pods: PodClient,
         copy: LastGoodCopy,
     ):
-        self._client, self._store, self._reflector, self._pods, self._copy = client, store, reflector, pods, copy
+        self._store, self._reflector, self._pods, self._copy = store, reflector, pods, copy
         self.secrets = SecretReader(client, self.notify)
         self.publisher = Publisher(pods, changed=self.look, outdone=self._outdone)
-        self.writer = StatusWriter(client, lambda: self.elector.leads)
+        self.writer = StatusWriter(client, leads=lambda: self.elector.leads, seen=store.seen, again=self.look)
         self.elector: Elector
         """Set by whoever assembles the parts: elector and controller know each other."""
         self.listed = False
         """The first list is done: this process is ready."""
         self.turned_at = time.monotonic()
+        self._events, self._reporter = EventPoster(client), Reporter(store.seen)
         self._translations = Translations()
         self._previous: Snapshot | None = None
         self._compiled: Compiled | None = None
+        self._parcel: Parcel | None = None
         self._contents: OrderedDict[str, Generations] = OrderedDict()
-        self._documents: dict[ResourceId, dict[str, Any]] = {}
-        self._propagation: dict[tuple[ResourceId, int], str] = {}
-        self._heard: dict[ResourceId, float] = {}
-        self._wanted, self._look_again = asyncio.Event(), asyncio.Event()
-        self._relist = True
-        self._resynced_at = time.monotonic()
+        self._wanted, self._look_again, self._pods_known = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._list_at = self._listed_at = 0.0
 
     # ---- what may happen
 
     def hint(self, kind: str, event: str | None, body: dict[str, Any]) -> None:
         """kopf saw an object."""
+        resource_id = identify(kind, body)
         changed = self._store.remove(kind, body) if event == "DELETED" else self._store.put(kind, body)
         if changed:
-            metadata = body.get("metadata", {})
-            resource_id = ResourceId(kind, metadata.get("namespace", ""), metadata.get("name", ""))
-            self._heard.setdefault(resource_id, time.monotonic())
+            self._reporter.heard(resource_id)
             self.notify()
+        elif self.writer.undone(resource_id):
+            self.look()
+        if event is None and time.monotonic() - self._listed_at > _GAP_SECONDS:
+            self.list_again()  # kopf has listed: its watch had a gap, in which deletions went unheard
 
     def notify(self) -> None:
         """Something that matters has changed."""
         self._wanted.set()
+
+    def list_again(self) -> None:
+        """Something may have been missed."""
+        self._list_at = 0.0
+        self.notify()
 
     def look(self) -> None:
         """A pod's state has changed: statuses may have to."""
         self._look_again.set()
 
     def leadership_changed(self) -> None:
-        """Won: list again, push, write. Lost: stop both."""
+        """Won: list again, push, write. Lost: stop all three."""
         metrics.LEADER.set(self.elector.leads)
         metrics.TERM.set(self.elector.term)
         self.writer.forget()
+        self._reporter.forget()
         if self.elector.leads:
-            self._relist = True
-            self.notify()
+            self.list_again()
         else:
             self.publisher.publish(None)
 
     def pods_changed(self, pods: set[Pod]) -> None:
-        """The data plane has other pods now."""
+        """The data plane has these pods now."""
         self.publisher.set_pods(pods)
+        self._pods_known.set()
         self.look()
 
     def _outdone(self, term: int) -> None:
@@ -116,48 +131,61 @@ class Controller:
             tasks.create_task(self._turns())
             tasks.create_task(self._looks())
             tasks.create_task(self.writer.run())
+            tasks.create_task(self._events.run())
 
     async def _turns(self) -> None:
         while True:
+            self.turned_at = time.monotonic()
             self._wanted.clear()
+            if time.monotonic() >= self._list_at:
+                await self._list()
             try:
-                if self._relist:
-                    await self._reflector.relist()
-                    self._relist, self.listed, self._resynced_at = False, True, time.monotonic()
-                await self._turn()
-            except KubeError as error:
-                self.turned_at = time.monotonic()  # the loop turns: nobody's absence may end this process
-                metrics.ERRORS.labels("list").inc()
-                log.warning("the API server was not read: %s", error)
-                await asyncio.sleep(1.0)
-                continue
-            except Exception:
+                if self.listed:
+                    await self._turn()
+            except Exception as error:
                 metrics.ERRORS.labels("turn").inc()
-                log.exception("a turn failed, what is in force stays in force")
+                log.warning("a turn failed, what is in force stays in force: %s", error, exc_info=_unexpected(error))
+                self._wanted.set()
                 await asyncio.sleep(1.0)
             await self._quiet()
 
+    async def _list(self) -> None:
+        """Brings the truth; while it can't be had, what is known stays, and is worked with."""
+        self._list_at = time.monotonic() + _LIST_SECONDS
+        try:
+            async with asyncio.timeout(_LIST_TIMEOUT_SECONDS):
+                await self._reflector.relist()
+        except (KubeError, TimeoutError) as error:
+            metrics.ERRORS.labels("list").inc()
+            log.warning("the resources could not be listed: %s", error or "no answer in time")
+            self._list_at = min(self._list_at, time.monotonic() + _LIST_AGAIN_SECONDS)
+        else:
+            self.listed, self._listed_at = True, time.monotonic()
+
     async def _quiet(self) -> None:
         """Waits for a change or for the time to list again, then until changes have ceased for a moment."""
-        while not self._wanted.is_set():
+        while not self._wanted.is_set() and (rest := self._list_at - time.monotonic()) > 0:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(10.0):
+                async with asyncio.timeout(min(rest, 10.0)):
                     await self._wanted.wait()
             self.turned_at = time.monotonic()
-            if time.monotonic() - self._resynced_at > _RESYNC_SECONDS:
-                self._relist = True
-                return
         until = time.monotonic() + _LONGEST_QUIET_SECONDS
         while self._wanted.is_set() and time.monotonic() < until:
             self._wanted.clear()
             await asyncio.sleep(_QUIET_SECONDS)
 
     async def _turn(self) -> None:
+        self.turned_at, first = time.monotonic(), self._compiled is None
+        if first and self._previous is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PODS_SECONDS):
+                    await self._pods_known.wait()
+            async with asyncio.timeout(_LIST_TIMEOUT_SECONDS):
+                self._previous = await recovered(self._copy, self._pods, list(self.publisher.states))
+            self.turned_at = time.monotonic()
+        named = named_secrets(self._store.resource_set(self.secrets.values), self._previous)
+        await self.secrets.follow(named, wait_seconds=_FIRST_SECRETS_SECONDS if first else _SECRETS_SECONDS)
         self.turned_at = time.monotonic()
-        if self._compiled is None and self._previous is None:
-            self._previous = await self._recovered()
-        resources = self._store.resource_set(self.secrets.values)
-        await self.secrets.follow(named_secrets(resources, self._previous))
         resources = self._store.resource_set(dict(self.secrets.values))
         started = time.perf_counter()
         compiled = await asyncio.to_thread(compile_resources, resources, self._previous, self._translations)
@@ -165,100 +193,72 @@ class Controller:
         if self._compiled is None or compiled.version != self._compiled.version:
             log.info("snapshot %s compiled from %d resources", compiled.version[:12], len(compiled.statuses))
         self._compiled, self._previous = compiled, compiled.snapshot
+        self._remember(compiled)
+        _count(compiled)
+        if self.elector.leads:
+            await self._publish(compiled, self.elector.term)
+        self.look()
+
+    async def _publish(self, compiled: Compiled, term: int) -> None:
+        if self._parcel is None or (self._parcel.version, self._parcel.term) != (compiled.version, term):
+            self._parcel = await asyncio.to_thread(pack, compiled, term)
+        if self.elector.term == term:
+            self.publisher.publish(self._parcel)
+
+    def _remember(self, compiled: Compiled) -> None:
+        """What this version contains. Of those before, the newest and all that a pod serves are kept."""
         self._contents[compiled.version] = {
             i: s.generation for i, s in compiled.statuses.items() if s.force is Force.CURRENT
         }
         self._contents.move_to_end(compiled.version)
-        while len(self._contents) > _KNOWN_VERSIONS:
-            self._contents.popitem(last=False)
-        _count(compiled)
-        if self.elector.leads:
-            parcel = await asyncio.to_thread(pack, compiled, self.elector.term)
-            self.publisher.publish(parcel)
-        self.look()
+        served = {compiled.version} | {state.version for state in self.publisher.states.values()}
+        for version in list(self._contents)[:-_KNOWN_VERSIONS]:
+            if version not in served:
+                del self._contents[version]
 
-    async def _recovered(self) -> Snapshot | None:
-        """What was in force before this process: from the copy in the cluster, else from a pod."""
-        with contextlib.suppress(KubeError):
-            snapshot = await self._copy.load()
-            if snapshot is not None:
-                return snapshot
-        for pod in list(self.publisher.states):
-            with contextlib.suppress(UnreachableError, InvalidSnapshotError):
-                body = await self._pods.snapshot(pod)
-                if body:
-                    return decode(body)
-        return None
-
-    # ---- statuses
+    # ---- what is said of it
 
     async def _looks(self) -> None:
         while True:
             await self._look_again.wait()
+            await asyncio.sleep(_GATHER_SECONDS)
             self._look_again.clear()
             try:
                 await self._tell()
             except KubeError as error:
                 metrics.ERRORS.labels("last_good").inc()
                 log.warning("the last good copy was not stored: %s", error)
-                await asyncio.sleep(1.0)
-                self.look()
             except Exception:
                 metrics.ERRORS.labels("status").inc()
                 log.exception("statuses were not made")
-                await asyncio.sleep(1.0)
+            else:
+                continue
+            await asyncio.sleep(1.0)
+            self.look()
 
     async def _tell(self) -> None:
         compiled = self._compiled
         if compiled is None:
             return
-        versions = [state.version for state in self.publisher.states.values()]
-        delivery = Delivery(compiled.version, versions, self._contents, self.publisher.refusal)
-        newest = sum(v == compiled.version for v in versions)
+        pods = Counter(state.version for state in self.publisher.states.values())
+        newest = pods[compiled.version]
         metrics.PODS.labels("current").set(newest)
-        metrics.PODS.labels("behind").set(len(versions) - newest)
+        metrics.PODS.labels("behind").set(pods.total() - newest)
         if not self.elector.leads:
             return
-        documents = self._make(compiled, delivery)
-        for resource_id, document in documents.items():
-            before = self._documents.get(resource_id, self._store.statuses.get(resource_id, {}))
-            for kind, reason, message in flips(before, document):
-                await post(self._client, resource_id, kind, reason, message)
-        self._documents = documents
-        self.writer.want(documents, self._store.statuses)
-        if newest and self.publisher.confirmed:
-            await self._copy.store(compiled, self.elector.term)
+        push = self.publisher
+        delivery = Delivery(compiled.version, pods, self._contents, push.refusal, push.trouble)
+        report = self._reporter.report(compiled.statuses, delivery, acknowledged=push.acknowledged_at)
+        self.writer.want(report.documents)
+        self._events.tell(report.happenings)
+        if newest:
+            term = self.elector.term
+            await self._copy.store(compiled, term, leads=lambda: self.elector.leads and self.elector.term == term)
 
-    def _make(self, compiled: Compiled, delivery: Delivery) -> dict[ResourceId, dict[str, Any]]:
-        now = datetime.now(UTC)
-        documents = {}
-        for resource_id, status in compiled.statuses.items():
-            old = self._documents.get(resource_id) or self._store.statuses.get(resource_id, {})
-            complete = bool(delivery.pods) and serving_pods(status, delivery) == len(delivery.pods)
-            key = (resource_id, status.generation)
-            if complete and key not in self._propagation:
-                self._propagation[key] = self._propagated(resource_id, status.generation, old, now)
-            documents[resource_id] = status_document(
-                status,
-                delivery,
-                old=old,
-                propagation=self._propagation.get(key, ""),
-                now=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            )
-        self._propagation = {k: v for k, v in self._propagation.items() if k[0] in compiled.statuses}
-        return documents
 
-    def _propagated(self, resource_id: ResourceId, generation: int, old: Mapping[str, Any], now: datetime) -> str:
-        """Seconds that a change took to the last pod; the known figure where it was complete before this process."""
-        heard = self._heard.pop(resource_id, None)
-        if heard is not None:
-            metrics.PROPAGATION_SECONDS.observe(time.monotonic() - heard)
-        if old.get("observedGeneration") == generation and old.get("propagationSeconds"):
-            return str(old["propagationSeconds"])
-        with contextlib.suppress(ValueError):
-            changed = datetime.fromisoformat(self._store.changed_at(resource_id))
-            return f"{max(0.0, (now - changed).total_seconds()):.3f}"
-        return ""
+def _unexpected(error: Exception) -> bool:
+    """Whether an error is one of our own, which a traceback helps to find."""
+    return not isinstance(error, KubeError | TimeoutError)
 
 
 def _count(compiled: Compiled) -> None:

@@ -27,34 +27,52 @@ class Pod(NamedTuple):
 
 
 def pods_of(slices: list[dict[str, Any]]) -> set[Pod]:
-    """Pods of the EndpointSlices of one Service."""
-    found = set()
-    for part in slices:
+    """Pods of the EndpointSlices of one Service; each once, though a dual-stack Service has it in two slices."""
+    found: dict[str, Pod] = {}
+    for part in sorted(slices, key=lambda s: str(s.get("addressType"))):
         for endpoint in part.get("endpoints") or []:
             if (endpoint.get("conditions") or {}).get("terminating"):
                 continue
             addresses = endpoint.get("addresses") or []
             if addresses:
-                found.add(Pod((endpoint.get("targetRef") or {}).get("name") or addresses[0], addresses[0]))
-    return found
+                name = (endpoint.get("targetRef") or {}).get("name") or addresses[0]
+                found.setdefault(name, Pod(name, addresses[0]))
+    return set(found.values())
 
 
 class Discovery:
-    """Follows the EndpointSlices of one Service and tells of every change."""
+    """Follows the EndpointSlices of one Service and tells of every change.
 
-    def __init__(self, client: KubeClient, namespace: str, service: str, changed: Callable[[set[Pod]], None]):
-        self._client, self._changed = client, changed
+    `missed`: the watch has had a gap, so other watches may have had one.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        namespace: str,
+        service: str,
+        *,
+        changed: Callable[[set[Pod]], None],
+        missed: Callable[[], None],
+    ):
+        self._client, self._changed, self._missed = client, changed, missed
         self._path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
         self._query = {"labelSelector": f"kubernetes.io/service-name={service}"}
 
     async def run(self) -> None:
         """Until cancelled. While the API server is away the known pods stay."""
+        gap = False
         while True:
             try:
                 version = await self._read()
-                async for _ in self._client.watch(self._path, version, self._query):
-                    await self._read()
+                if gap:
+                    gap = False
+                    self._missed()
+                async with self._client.watch(self._path, version, self._query) as events:
+                    async for _ in events:
+                        await self._read()
             except KubeError as error:
+                gap = True
                 if error.status != 410:
                     log.warning("EndpointSlices can't be followed: %s", error)
                     await asyncio.sleep(_RETRY_SECONDS)

@@ -7,6 +7,9 @@ import kopf
 from merit_crds import GROUP, VERSION
 from merit_crds.definition import NAMES
 
+_BACKOFFS = (0.2, 0.5, 1.0, *[2.0] * 1800)
+"""Seconds; kopf's own grow to 21, for which changes would go unheard after the API server is back."""
+
 
 class Hints(Protocol):
     """Who is told of events."""
@@ -38,6 +41,7 @@ async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.posting.enabled = False
     settings.scanning.disabled = True  # the four kinds are known; no watching of CRDs and namespaces
     settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = _BACKOFFS
     settings.watching.server_timeout = 240
     settings.persistence.finalizer = "merit.dev/never-used"
 

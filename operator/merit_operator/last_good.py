@@ -2,7 +2,7 @@
 
 ConfigMaps `<prefix>-last-good-0` … `-3` hold the gzipped snapshot in pieces (binaryData `snapshot.<i>`); the first has
 `version`, `count`, `term` too. Secret `<prefix>-last-good` holds its credentials (`credentials`, JSON). Pods see
-them as files of one folder and needs no access to the API. A torn copy shows in the digest (pieces of two versions) or
+them as files of one folder and need no access to the API. A torn copy shows in the digest (pieces of two versions) or
 in the fingerprints (credentials of another version), and is passed over.
 """
 
@@ -10,11 +10,12 @@ import base64
 import gzip
 import json
 import logging
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from merit_crds.compile import Compiled
-from merit_crds.snapshot import InvalidSnapshotError, Snapshot, decode, version_of
+from merit_crds.snapshot import Snapshot, decode, version_of
 from merit_operator.client import APPLY, FIELD_MANAGER, KubeClient, KubeError
 
 log = logging.getLogger("merit.last_good")
@@ -32,8 +33,8 @@ class LastGoodCopy:
         self._base = f"/api/v1/namespaces/{namespace}"
         self._stored = ("", 0)
 
-    async def store(self, compiled: Compiled, term: int) -> None:
-        """Stores what a pod has acknowledged. Raises KubeError. Once per version and term."""
+    async def store(self, compiled: Compiled, term: int, *, leads: Callable[[], bool]) -> None:
+        """Stores what a pod has acknowledged, while we lead. Raises KubeError. Once per version and term."""
         if self._stored == (compiled.version, term):
             return
         packed = gzip.compress(compiled.body, compresslevel=6, mtime=0)
@@ -43,12 +44,16 @@ class LastGoodCopy:
             return
         head = {"version": compiled.version, "count": str(len(pieces)), "term": str(term)}
         credentials = base64.b64encode(json.dumps(dict(compiled.credentials), sort_keys=True).encode()).decode()
-        await self._apply("Secret", "secrets", f"{self._prefix}-last-good", {"data": {"credentials": credentials}})
+        writes = [("Secret", "secrets", f"{self._prefix}-last-good", {"data": {"credentials": credentials}})]
         for i, piece in reversed(list(enumerate(pieces))):
             content: dict[str, Any] = {"binaryData": {f"snapshot.{i}": base64.b64encode(piece).decode()}}
             if i == 0:
                 content["data"] = head
-            await self._apply("ConfigMap", "configmaps", f"{self._prefix}-last-good-{i}", content)
+            writes.append(("ConfigMap", "configmaps", f"{self._prefix}-last-good-{i}", content))
+        for write in writes:
+            if not leads():
+                return
+            await self._apply(*write)
         self._stored = (compiled.version, term)
 
     async def load(self) -> Snapshot | None:
@@ -57,18 +62,17 @@ class LastGoodCopy:
         if first is None:
             return None
         head = first.get("data") or {}
-        packed = b""
-        for i in range(int(head.get("count", 1))):
-            piece = await self._piece(i)
-            if piece is None:
-                return None
-            packed += base64.b64decode((piece.get("binaryData") or {}).get(f"snapshot.{i}", ""))
+        count = str(head.get("count"))
+        pieces = [first] + [await self._piece(i) or {} for i in range(1, int(count) if count.isdigit() else 1)]
+        found = [(piece.get("binaryData") or {}).get(f"snapshot.{i}", "") for i, piece in enumerate(pieces)]
         try:
-            body = gzip.decompress(packed)
-            return decode(body) if version_of(body) == head.get("version") else None
-        except (OSError, EOFError, InvalidSnapshotError) as error:
+            body = gzip.decompress(b"".join(map(base64.b64decode, found)))
+            if version_of(body) == head.get("version"):
+                return decode(body)
+            log.warning("the last good copy is not whole")
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             log.warning("the last good copy is not usable: %s", error)
-            return None
+        return None
 
     async def _piece(self, i: int) -> dict[str, Any] | None:
         try:

@@ -69,7 +69,7 @@ class Elector:
 
     async def turn(self) -> None:
         """One look at the Lease: acquires, renews, or waits."""
-        was = self.term
+        was, renewed_at = self.term, self._renewed_at
         try:
             async with asyncio.timeout(RENEW_SECONDS * 2):
                 await self._look()
@@ -77,8 +77,10 @@ class Elector:
             if self.term and self._clock() - self._renewed_at >= GIVE_UP_SECONDS:
                 log.warning("leadership given up, the Lease could not be renewed: %s", error)
                 self.term = 0
+        lapsed = self.term > 0 and self._renewed_at - renewed_at >= GIVE_UP_SECONDS
         if self.term != was:
             log.info("leading with term %d", self.term) if self.term else log.info("not leading")
+        if self.term != was or lapsed:  # what was not done during a lapse is due now
             self._changed()
 
     async def _look(self) -> None:

@@ -21,7 +21,7 @@ from merit_operator.settings import Settings
 from merit_operator.store import Store
 
 log = logging.getLogger("merit.run")
-_STUCK_SECONDS = 60.0
+_STUCK_SECONDS = 30.0
 _STOP_SECONDS = 5.0
 _KOPF_STARTED_SECONDS = 1.0
 """By then kopf has put its signal handlers in place."""
@@ -51,7 +51,13 @@ async def run(settings: Settings) -> int:
         clock=time.monotonic,
         changed=controller.leadership_changed,
     )
-    discovery = Discovery(client, settings.pod_namespace, settings.service, controller.pods_changed)
+    discovery = Discovery(
+        client,
+        settings.pod_namespace,
+        settings.service,
+        changed=controller.pods_changed,
+        missed=controller.list_again,
+    )
     server = await health.serve(
         settings.listen_host,
         settings.listen_port,

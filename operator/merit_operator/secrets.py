@@ -12,6 +12,8 @@ from merit_operator.client import KubeClient, KubeError
 log = logging.getLogger("merit.secrets")
 SecretId = tuple[str, str]
 _RETRY_SECONDS = 1.0
+_ANSWERS = (401, 403)
+"""The API server has refused, so that waiting is of no use; anything else may pass."""
 
 
 class SecretReader:
@@ -23,8 +25,8 @@ class SecretReader:
         self._first_read: dict[SecretId, asyncio.Event] = {}
         self.values: dict[SecretId, Mapping[str, str]] = {}
 
-    async def follow(self, wanted: set[SecretId], *, wait_seconds: float = 5.0) -> None:
-        """Follows exactly these. Returns when each new one has been read once, or the time is over."""
+    async def follow(self, wanted: set[SecretId], *, wait_seconds: float) -> None:
+        """Follows exactly these. Returns when each new one has been answered for once, or the time is over."""
         for secret_id in set(self._followers) - wanted:
             self._followers.pop(secret_id).cancel()
             self._first_read.pop(secret_id, None)
@@ -51,9 +53,13 @@ class SecretReader:
                 version = await self._read(secret_id)
                 self._first_read[secret_id].set()
                 query = {"fieldSelector": f"metadata.name={name}"}
-                async for _ in self._client.watch(f"/api/v1/namespaces/{namespace}/secrets", version, query):
-                    await self._read(secret_id)
+                path = f"/api/v1/namespaces/{namespace}/secrets"
+                async with self._client.watch(path, version, query) as events:
+                    async for _ in events:
+                        await self._read(secret_id)
             except KubeError as error:
+                if error.status in _ANSWERS:
+                    self._first_read[secret_id].set()
                 if error.status != 410:
                     log.warning("Secret %s/%s can't be followed: %s", namespace, name, error)
                     await asyncio.sleep(_RETRY_SECONDS)

@@ -1,9 +1,21 @@
 """Resources as the API server has them. A list replaces everything; an event changes one object until the next list."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from merit_crds.resources import Resource, ResourceId, ResourceSet, Secrets
+
+
+class Seen(NamedTuple):
+    """What the cluster has of one object, apart from its spec."""
+
+    version: int = 0
+    """Its resourceVersion."""
+    uid: str = ""
+    """Another one: it was deleted, and made again under its name."""
+    changed: str = ""
+    """RFC 3339 of the last change that was not to the status, by the API server's clock (whole seconds)."""
+    status: Mapping[str, Any] = {}
 
 
 class Store:
@@ -11,16 +23,15 @@ class Store:
 
     def __init__(self) -> None:
         self._resources: dict[ResourceId, Resource] = {}
-        self._versions: dict[ResourceId, int] = {}
-        self._changed: dict[ResourceId, str] = {}
-        self.statuses: dict[ResourceId, Mapping[str, Any]] = {}
-        """Statuses as they were last seen."""
+        self._seen: dict[ResourceId, Seen] = {}
 
     def replace(self, kind: str, objects: Iterable[Mapping[str, Any]], version: str) -> bool:
         """The authoritative list of a kind: what is not in it does not exist, unless it is newer than the list."""
         listed = {identify(kind, o): o for o in objects}
         gone = [
-            i for i in self._resources if i.kind == kind and i not in listed and self._versions[i] <= _number(version)
+            i
+            for i in self._resources
+            if i.kind == kind and i not in listed and self._seen[i].version <= _number(version)
         ]
         for resource_id in gone:
             self._forget(resource_id)
@@ -36,7 +47,7 @@ class Store:
         """An object was deleted, as an event says."""
         resource_id = identify(kind, body)
         known = self._resources.get(resource_id)
-        if known is None or _version(body) < self._versions[resource_id]:
+        if known is None or _version(body) < self._seen[resource_id].version:
             return False
         self._forget(resource_id)
         return True
@@ -45,21 +56,20 @@ class Store:
         """Everything, for compile."""
         return ResourceSet.of(self._resources.values(), secrets)
 
-    def changed_at(self, resource_id: ResourceId) -> str:
-        """RFC 3339 of the last change that was not to the status, by the API server's clock (whole seconds)."""
-        return self._changed.get(resource_id, "")
+    def seen(self, resource_id: ResourceId) -> Seen:
+        """What the cluster has of it, as far as is known."""
+        return self._seen.get(resource_id, Seen())
 
     def _put(self, resource_id: ResourceId, body: Mapping[str, Any]) -> bool:
-        version = _version(body)
-        if version < self._versions.get(resource_id, 0):
+        before, metadata = self.seen(resource_id), body.get("metadata", {})
+        seen = Seen(_version(body), str(metadata.get("uid", "")), _last_change(metadata), body.get("status") or {})
+        if seen.version < before.version:
             return False
-        metadata = body.get("metadata", {})
-        self._versions[resource_id] = version
-        self._changed[resource_id] = _last_change(metadata)
-        self.statuses[resource_id] = body.get("status") or {}
+        self._seen[resource_id] = seen
         known = self._resources.get(resource_id)
         spec, generation = body.get("spec"), int(metadata.get("generation") or 0)
-        if known is not None and known.generation == generation and known.spec == spec:
+        same = known is not None and known.generation == generation and known.spec == spec
+        if same and seen.uid == before.uid:
             return False
         self._resources[resource_id] = Resource(
             id=resource_id, spec=spec, generation=generation, created=str(metadata.get("creationTimestamp") or "")
@@ -67,8 +77,8 @@ class Store:
         return True
 
     def _forget(self, resource_id: ResourceId) -> None:
-        for table in (self._resources, self._versions, self._changed, self.statuses):
-            table.pop(resource_id, None)
+        self._resources.pop(resource_id, None)
+        self._seen.pop(resource_id, None)
 
 
 def identify(kind: str, body: Mapping[str, Any]) -> ResourceId:

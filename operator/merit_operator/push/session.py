@@ -46,7 +46,7 @@ class PodClient:
     def __init__(self, *, port: int, token_file: Path, tls_ca: Path | None):
         self._port, self._token_file, self._tls_ca = port, token_file, tls_ca
         self._session: aiohttp.ClientSession | None = None
-        self._ssl: ssl.SSLContext | None = None
+        self._ssl: tuple[float, ssl.SSLContext] | None = None
 
     async def push(self, pod: Pod, parcel: Parcel) -> Ack | Nack:
         """Hands over a snapshot. Raises UnreachableError."""
@@ -87,9 +87,9 @@ class PodClient:
     ) -> tuple[int, bytes]:
         url = f"{'https' if self._tls_ca else 'http'}://{pod.host}:{self._port}{path}"
         extra: dict[str, Any] = {}
-        if self._tls_ca is not None:
-            extra = {"ssl": self._context(self._tls_ca), "server_hostname": _CERTIFICATE_NAME}
         try:
+            if self._tls_ca is not None:
+                extra = {"ssl": self._context(self._tls_ca), "server_hostname": _CERTIFICATE_NAME}
             headers = {**headers, "Authorization": f"Bearer {self._token_file.read_text(encoding='utf-8').strip()}"}
             async with self._pool().request(method, url, headers=headers, data=body, **extra) as response:
                 return response.status, await response.read()
@@ -107,6 +107,7 @@ class PodClient:
         return self._session
 
     def _context(self, ca: Path) -> ssl.SSLContext:
-        if self._ssl is None:
-            self._ssl = ssl.create_default_context(cafile=str(ca))
-        return self._ssl
+        written = ca.stat().st_mtime
+        if self._ssl is None or self._ssl[0] != written:  # it is replaced before it expires
+            self._ssl = written, ssl.create_default_context(cafile=str(ca))
+        return self._ssl[1]

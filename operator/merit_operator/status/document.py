@@ -19,12 +19,19 @@ class Delivery:
     """How far the newest snapshot has come."""
 
     version: str
-    pods: Sequence[str]
-    """The version that each pod acknowledged; empty for none."""
+    pods: Mapping[str, int]
+    """How many pods acknowledged which version; an empty one for none."""
     contents: Mapping[str, Generations]
     """What the known versions contain."""
     refusal: str = ""
     """Why a pod refused the newest version."""
+    trouble: str = ""
+    """Why a pod has not got it yet, where more is known than that it takes a moment."""
+
+    @property
+    def total(self) -> int:
+        """Pods in all."""
+        return sum(self.pods.values())
 
 
 def status_document(
@@ -38,7 +45,7 @@ def status_document(
     document: dict[str, Any] = {
         "observedGeneration": status.generation,
         "conditions": [_dated(c, status.generation, old, now) for c in conditions],
-        "programmed": f"{serving}/{len(delivery.pods)}",
+        "programmed": f"{serving}/{delivery.total}",
     }
     if programmed.status == "True":
         document["snapshot"] = delivery.version[:12]
@@ -57,7 +64,10 @@ def status_document(
 
 def serving_pods(status: ResourceStatus, delivery: Delivery) -> int:
     """Pods that have acknowledged a snapshot with this generation in it."""
-    return sum(delivery.contents.get(version, {}).get(status.id) == status.generation for version in delivery.pods)
+    contents = delivery.contents
+    return sum(
+        n for version, n in delivery.pods.items() if contents.get(version, {}).get(status.id) == status.generation
+    )
 
 
 def _short(provider: str, status: ResourceStatus) -> str:
@@ -76,11 +86,12 @@ def _programmed(status: ResourceStatus, delivery: Delivery, serving: int) -> Con
         )
     if not delivery.pods:
         return Condition(kind, "False", Reason.NO_PODS, "there is no data-plane pod")
-    if serving == len(delivery.pods):
+    if serving == delivery.total:
         return Condition(kind, "True", Reason.PROGRAMMED)
     if delivery.refusal:
         return Condition(kind, "False", Reason.REJECTED, f"the snapshot was refused, {delivery.refusal}")
-    return Condition(kind, "False", Reason.PENDING, f"{serving} of {len(delivery.pods)} pods serve this generation")
+    words = f"{serving} of {delivery.total} pods serve this generation"
+    return Condition(kind, "False", Reason.PENDING, f"{words}; {delivery.trouble}" if delivery.trouble else words)
 
 
 def _ready(conditions: Sequence[Condition]) -> Condition:

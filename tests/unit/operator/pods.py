@@ -24,6 +24,7 @@ class FakePod:
     def __init__(self, address: str):
         self.pod = Pod(f"pod-{address}", address)
         self.version, self.term = "", 0
+        self.snapshot = b""
         self.refuses: Rejection | None = None
         self.hangs = False
         self.pushes: list[tuple[str, int]] = []
@@ -33,6 +34,7 @@ class FakePod:
         """Its admin application."""
         app = web.Application(client_max_size=1 << 26)
         app.add_routes([web.put(SNAPSHOT_PATH, self._push), web.get(VERSION_PATH, self._version)])
+        app.add_routes([web.get(SNAPSHOT_PATH, self._snapshot)])
         return app
 
     async def _push(self, request: web.Request) -> web.Response:
@@ -55,6 +57,9 @@ class FakePod:
         if self.hangs:
             await asyncio.sleep(60)
         return self._ack()
+
+    async def _snapshot(self, _: web.Request) -> web.Response:
+        return web.Response(body=self.snapshot) if self.snapshot else web.Response(status=404)
 
     def _ack(self) -> web.Response:
         ack = Ack(version=self.version, term=self.term, pod=self.pod.name)

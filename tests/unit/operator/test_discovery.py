@@ -20,3 +20,12 @@ def test_ready_is_no_condition_and_terminating_is_one() -> None:
 
 def test_ipv6_addresses_are_bracketed() -> None:
     assert Pod("a", "fd00::1").host == "[fd00::1]"
+
+
+def test_a_pod_of_a_dual_stack_service_counts_once() -> None:
+    name = {"targetRef": {"name": "pod-a"}, "conditions": {}}
+    slices: list[dict[str, Any]] = [
+        {"addressType": "IPv6", "endpoints": [{"addresses": ["fd00::1"], **name}]},
+        {"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"], **name}]},
+    ]
+    assert pods_of(slices) == {Pod("pod-a", "10.0.0.1")}

@@ -130,3 +130,21 @@ async def test_pods_that_know_a_higher_term_raise_ours() -> None:
     await a.turn()
     assert a.term == 10
     assert a.leads
+
+
+async def test_a_lapse_is_told_of_though_the_term_is_kept() -> None:
+    world, told = World(), []
+    a = Elector(
+        world.leases,
+        namespace="ns",
+        name="merit",
+        identity="a",
+        clock=lambda: world.now,
+        changed=lambda: told.append(a.leads),
+    )
+    await a.turn()
+    world.now += GIVE_UP_SECONDS  # nobody else was there to take the Lease
+    assert not a.leads
+    await a.turn()
+    assert a.term == 1
+    assert told == [True, True], "what was left undone during the lapse is due"

@@ -1,5 +1,6 @@
 """Statuses as a table: compile's word and the pods' acknowledgements to conditions."""
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def status(force: Force = Force.CURRENT, *, accepted: bool = True) -> ResourceSt
 
 
 def delivery(*pods: str, refusal: str = "") -> Delivery:
-    return Delivery("v2" * 32, pods, {"v2" * 32: {ID: 2}, "also-v2": {ID: 2}, "v1": {ID: 1}}, refusal)
+    return Delivery("v2" * 32, Counter(pods), {"v2" * 32: {ID: 2}, "also-v2": {ID: 2}, "v1": {ID: 1}}, refusal)
 
 
 def condition(document: dict[str, Any], kind: str) -> dict[str, Any]:

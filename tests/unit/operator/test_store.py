@@ -64,7 +64,15 @@ def test_the_change_is_dated_by_the_newest_write_that_was_no_status() -> None:
         {"manager": "merit-operator", "subresource": "status", "time": "2026-11-24T04:00:00Z"},
     ]
     store.put("Provider", obj("a", version=1, creationTimestamp="2026-11-24T02:00:00Z", managedFields=fields))
-    assert store.changed_at(ResourceId("Provider", "ns", "a")) == "2026-11-24T03:00:00Z"
+    assert store.seen(ResourceId("Provider", "ns", "a")).changed == "2026-11-24T03:00:00Z"
+
+
+def test_an_object_that_was_deleted_and_made_again_is_another_one() -> None:
+    store = Store()
+    store.put("Provider", obj("a", version=1, uid="one"))
+    assert store.replace("Provider", [obj("a", version=9, uid="two", creationTimestamp="2026-11-24T03:00:00Z")], "9")
+    (resource,) = store.resource_set({}).resources.values()
+    assert resource.created == "2026-11-24T03:00:00Z", "its seniority is the new one's"
 
 
 def test_only_named_secrets_are_read_and_garbage_names_none() -> None:
