@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from merit_dataplane.servers import BoundedHead
+from merit_dataplane.client_connection import ClientConnection
 from merit_dataplane.upstream.aiohttp_client import refused
 from tests.support.gateway import Running, Script, eventually, gateway, over, says
 from tests.support.resources import CONSUMER_KEY, prices, provider, route
@@ -90,7 +90,7 @@ async def test_a_head_of_ordinary_length_in_pieces_is_read(vendors: Vendors) -> 
 async def test_a_head_that_does_not_come_is_not_waited_for(
     vendors: Vendors, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr(BoundedHead, "head_seconds", 0.15)
+    monkeypatch.setattr(ClientConnection, "head_seconds", 0.15)
     async with gateway(*vendors.resources()) as merit:
         reader, writer = await connect(merit)
         writer.write(sent)
