@@ -123,14 +123,3 @@ async def test_a_wrong_token_does_not_condemn_the_snapshot(tmp_path: Path) -> No
         push.publish(parcel("v1"))
         await until(lambda: any("Unauthorized" in s.reason for s in push.states.values()))
         assert not push.refusal
-
-
-async def test_a_pod_of_another_release_may_take_what_one_has_refused(tmp_path: Path) -> None:
-    async with running(2, tmp_path) as (pods, client), publisher(client) as push:
-        old, new = pods
-        old.refuses = Rejection.UNKNOWN_FORMAT
-        push.set_pods({old.pod})
-        push.publish(parcel("v2"))
-        await until(lambda: bool(push.refusal))
-        push.set_pods({old.pod, new.pod})
-        await until(lambda: new.version == "v2")
