@@ -1,18 +1,16 @@
 """What a client reads of an answer, byte by byte, whatever the application sends."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 import pytest
 
+from merit_dataplane.request_path import Send
 from merit_dataplane.servers import data_server
 from merit_dataplane.settings import Address, Settings
 from tests.support.gateway import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -64,11 +62,22 @@ async def test_head_has_no_body() -> None:
     assert (await answer_of(200, sized(2), b"ok", method=b"HEAD")).endswith(b"\r\n\r\n")
 
 
-@pytest.mark.parametrize("value", [b"1\r\nset-cookie: a=b", b"1\n", b"1\r", b"\0"])
+@pytest.mark.parametrize("value", [b"1\r\nset-cookie: a=b", b"1\n", b"1\r", b"\0", b"\x01", b"\x7f"])
 async def test_a_header_never_breaks_the_framing(value: bytes) -> None:
     answer = await answer_of(200, sized(2, (b"x-a", value)), b"ok", close=False)
     assert not answer.startswith(b"HTTP/1.1 200")
     assert b"set-cookie" not in answer
+
+
+@pytest.mark.parametrize("name", [b"x a", b"x:a", b"x\r\na"])
+async def test_a_name_never_breaks_the_framing(name: bytes) -> None:
+    assert not (await answer_of(200, sized(2, (name, b"1")), b"ok", close=False)).startswith(b"HTTP/1.1 200")
+
+
+async def test_names_are_sent_in_lower_case() -> None:
+    headers = [(b"Content-Length", b"2"), (b"Connection", b"close")]
+    answer = await answer_of(200, headers, b"ok", close=False)
+    assert answer == b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
 
 
 @pytest.mark.parametrize("body", [b"abc", b"abcde"])
