@@ -31,6 +31,10 @@ class Cluster(Protocol):
         """Starts it and waits until it answers."""
         ...
 
+    def signal(self, pod_uid: str, number: int) -> None:
+        """Sends a signal to the processes of a pod."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Installation:
@@ -78,6 +82,20 @@ class Installation:
         """Name of the pod that holds the Lease."""
         (lease,) = self.get("leases.coordination.k8s.io", "-n", SYSTEM)["items"]
         return str(lease["spec"]["holderIdentity"])
+
+    def signal(self, pod: str, number: int) -> None:
+        """Sends a signal to the processes of a pod of ours."""
+        self.cluster.signal(self.get("pod", pod, "-n", SYSTEM)["metadata"]["uid"], number)
+
+    def operator_metrics(self, pod: str) -> str:
+        """What an operator pod exposes to Prometheus."""
+        code = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8082/metrics').read().decode())"
+        return self.cluster.kubectl("exec", "-n", SYSTEM, pod, "--", "python3", "-c", code)
+
+    def events(self, namespace: str, name: str) -> list[Any]:
+        """Kubernetes Events that tell of one object."""
+        found = self.get("events", "-n", namespace, "--field-selector", f"involvedObject.name={name}")
+        return list(found["items"])
 
     def condition(self, kind: str, name: str, namespace: str, condition: str) -> dict[str, Any]:
         """A condition of a resource; empty while there is none."""

@@ -4,12 +4,14 @@ The tests share one installation and run in this order.
 """
 
 import asyncio
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
+from openai import AsyncOpenAI
 
 from tests.cluster.e2e import manifests
 from tests.cluster.e2e.installation import IMAGE_DATAPLANE, SYSTEM, Installation, wait_until
@@ -110,9 +112,10 @@ async def test_price_cut_moves_every_pod_within_a_second(merit: Installation) ->
 
 
 async def test_secret_rotation_is_in_use_within_two_seconds(merit: Installation) -> None:
-    # the vendor takes the new key only; the old one fails from then on
     merit.apply(manifests.vendor("beta", IMAGE_DATAPLANE, [manifests.KEYS["beta"], "sk-beta-key-2"]))
     merit.cluster.kubectl("rollout", "status", "deployment/beta", "-n", NAMESPACE, "--timeout=60s")
+    async with client(merit.url(), CONSUMER_KEY) as openai:
+        await answers_again(openai, "beta")  # its rollout may have opened circuits
     async with client(merit.url(), CONSUMER_KEY) as openai, steady(openai, MODEL, rate=20) as traffic:
         await traffic.until(20)
         before = traffic.seen[-1].snapshot
@@ -124,6 +127,16 @@ async def test_secret_rotation_is_in_use_within_two_seconds(merit: Installation)
     print(f"\nlast request with the old key started {max(old):.3f} s after kubectl returned")
     assert max(old) < 2
     assert traffic.seen[-1].provider == "beta"
+
+
+async def answers_again(openai: AsyncOpenAI, provider: str) -> None:
+    """Waits until thirty answers in a row, those of every pod among them, come from `provider`."""
+    in_a_row, started = 0, time.monotonic()
+    while in_a_row < 30:
+        seen = await plain(openai, MODEL, time.monotonic())
+        in_a_row = in_a_row + 1 if seen.provider == provider else 0
+        assert time.monotonic() - started < 90, f"{seen.provider} answers, not {provider}"
+        await asyncio.sleep(0.05)
 
 
 async def test_rolling_restart_of_the_data_plane(merit: Installation) -> None:
@@ -155,6 +168,37 @@ async def test_leader_is_deleted(merit: Installation) -> None:
     assert last.provider == "alpha"
 
 
+async def test_a_leader_that_stood_still_changes_nothing(merit: Installation) -> None:
+    wait_until("two operators run", lambda: len(merit.pods("operator")) == merit.processes("operator") == 2)
+    leader = merit.leader()
+    async with client(merit.url(), CONSUMER_KEY) as openai, steady(openai, MODEL, rate=20) as traffic:
+        merit.signal(leader, signal.SIGSTOP)
+        try:
+            took = await asyncio.to_thread(
+                wait_until, "another leads", lambda: merit.leader() not in ("", leader), seconds=60
+            )
+            await asyncio.to_thread(merit.apply, manifests.pricing("alpha", ("0.045", "0.18")))
+            await asyncio.to_thread(
+                wait_until, "it programs", lambda: is_programmed(merit, "providerpricing", "alpha"), seconds=60
+            )
+            programmed = time.monotonic()
+        finally:
+            merit.signal(leader, signal.SIGCONT)
+        await asyncio.sleep(5)
+        woken = time.monotonic()
+        assert merit.leader() != leader
+        assert "merit_operator_leader 0.0" in merit.operator_metrics(leader)
+        await asyncio.to_thread(merit.apply, manifests.pricing("alpha", ("0.05", "0.20")))
+        await asyncio.to_thread(
+            wait_until, "the new leader goes on", lambda: is_programmed(merit, "providerpricing", "alpha"), seconds=60
+        )
+    print(f"\nanother operator led {took:.1f} s after the leader stood still")
+    assert traffic.failures == []
+    versions = list(dict.fromkeys(s.snapshot for s in traffic.seen))
+    assert len(versions) == 3, "before, while it stood still, and after: nothing that it pushed when it woke"
+    assert {s.snapshot for s in traffic.seen if programmed < s.started < woken} == {versions[1]}
+
+
 async def test_broken_route_takes_nothing_with_it(merit: Installation) -> None:
     merit.apply(manifests.route("other", ("other-chat",), {"gamma": "gamma-large"}))
     wait_until("other is programmed", lambda: is_programmed(merit, "modelroute", "other"))
@@ -168,6 +212,10 @@ async def test_broken_route_takes_nothing_with_it(merit: Installation) -> None:
         "status says why",
         lambda: "RE2" in merit.condition("modelroute", "other", NAMESPACE, "Accepted").get("message", ""),
     )
+    wait_until(
+        "an Event says so too",
+        lambda: any(e["type"] == "Warning" and "RE2" in e["message"] for e in merit.events(NAMESPACE, "other")),
+    )
     async with client(merit.url(), CONSUMER_KEY) as openai:
         assert (await plain(openai, "other-chat", time.monotonic())).provider == "gamma", "the last good form serves"
         assert (await plain(openai, MODEL, time.monotonic())).provider == "alpha"
@@ -180,6 +228,9 @@ async def test_broken_route_takes_nothing_with_it(merit: Installation) -> None:
         assert seen.provider == "gamma", "the last good form outlives the operator"
     merit.apply(manifests.route("other", ("other-chat",), {"gamma": "gamma-large"}))
     wait_until("it recovers", lambda: is_programmed(merit, "modelroute", "other"))
+    wait_until(
+        "an Event says so too", lambda: any(e["message"] == "Accepted again" for e in merit.events(NAMESPACE, "other"))
+    )
 
 
 async def test_api_server_away_for_thirty_seconds(merit: Installation) -> None:
@@ -206,15 +257,17 @@ def test_new_pod_serves_while_the_operator_is_away(merit: Installation) -> None:
     merit.cluster.kubectl("rollout", "status", "deployment/merit-operator", "-n", SYSTEM, "--timeout=90s")
 
 
-def ready_pods(merit: Installation, without: str) -> int:
+def ready_pods(merit: Installation, without: str = "") -> int:
     """Data-plane pods that are ready."""
     pods = [p for p in merit.pods("dataplane") if p["metadata"]["name"] != without]
     return sum(c["status"] == "True" for p in pods for c in p["status"].get("conditions", []) if c["type"] == "Ready")
 
 
-def test_pod_without_any_snapshot_is_not_ready(merit: Installation) -> None:
-    merit.cluster.kubectl("scale", "deployment/merit-operator", "-n", SYSTEM, "--replicas=0")
-    wait_until("no operator is left", lambda: merit.processes("operator") == 0, seconds=60)
+def test_pods_without_any_snapshot_are_not_ready(merit: Installation) -> None:
+    # no pod is left that mounts the last good copy: the kubelet may keep one from its cache for another
+    for component in ("operator", "dataplane"):
+        merit.cluster.kubectl("scale", f"deployment/merit-{component}", "-n", SYSTEM, "--replicas=0")
+    wait_until("none is left", lambda: merit.processes("operator") + merit.processes("dataplane") == 0, seconds=60)
     names = [
         f"{kind}/{item['metadata']['name']}"
         for kind in ("configmap", "secret")
@@ -222,13 +275,18 @@ def test_pod_without_any_snapshot_is_not_ready(merit: Installation) -> None:
         if "last-good" in item["metadata"]["name"]
     ]
     merit.cluster.kubectl("delete", "-n", SYSTEM, *names)
-    victim = merit.pods("dataplane")[0]["metadata"]["name"]
-    merit.cluster.kubectl("delete", "pod", victim, "-n", SYSTEM)
-    wait_until("a new pod runs", lambda: len(merit.pods("dataplane")) == 3, seconds=60)
-    time.sleep(8)
-    assert ready_pods(merit, without=victim) == 2
+    merit.cluster.kubectl("scale", "deployment/merit-dataplane", "-n", SYSTEM, "--replicas=3")
+    wait_until("three pods run", lambda: running(merit) == 3, seconds=90)
+    time.sleep(5)
+    assert ready_pods(merit) == 0
     merit.cluster.kubectl("scale", "deployment/merit-operator", "-n", SYSTEM, "--replicas=2")
-    wait_until("ready after its first snapshot", lambda: ready_pods(merit, without=victim) == 3, seconds=90)
+    wait_until("ready after their first snapshot", lambda: ready_pods(merit) == 3, seconds=90)
+
+
+def running(merit: Installation) -> int:
+    """Data-plane pods whose container has started."""
+    statuses = [c for p in merit.pods("dataplane") for c in p["status"].get("containerStatuses", [])]
+    return sum("running" in c["state"] for c in statuses)
 
 
 async def test_helm_upgrade_with_a_crd_change(merit: Installation) -> None:
