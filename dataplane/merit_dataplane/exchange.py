@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 
-from merit_crds.pricing import CostDetails, Usage, cost_details, usd
+from merit_crds.pricing import CostDetails, Usage, tiered_cost_details, usd
 from merit_dataplane.dispatch.merit_order import Bid
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.observability.request_log import RequestLine, RequestLog
@@ -62,7 +62,7 @@ class Exchange:
         if self.target is None:
             raise AssertionError("nobody has answered yet")
         self.usage, self.estimated = usage, estimated
-        self.cost = cost_details(self.target.rates, usage)
+        self.cost = tiered_cost_details(self.target.rates, self.target.context_tiers, usage)
         return self.cost
 
     def close(self, ledger: Ledger, log: RequestLog | None) -> None:

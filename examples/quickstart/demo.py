@@ -21,7 +21,7 @@ from openai import OpenAI
 from openai.types import CompletionUsage
 
 from merit_crds.compile import compile_resources
-from merit_crds.pricing import Usage, cost, usd
+from merit_crds.pricing import Usage, price_details, usd
 from merit_dataplane.snapshots.folder import load
 
 HERE = Path(__file__).parent
@@ -162,7 +162,7 @@ class Demo:
             for candidate in tier.candidates if tier.name == tier_name else ():
                 for pricing in snapshot.pricings.values():
                     if pricing.provider == candidate.provider and candidate.model in pricing.models:
-                        price = cost(pricing.models[candidate.model].rates, spent)
+                        price = price_details(pricing.models[candidate.model], spent).total
                         yield candidate.provider.split("/")[1], candidate.model, price
 
 

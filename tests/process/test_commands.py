@@ -154,9 +154,22 @@ async def test_explain_json_and_headers(folder: Path) -> None:
     (bid,) = document["meritOrder"]
     assert Decimal(bid.pop("expectedCostUSD")) == Decimal("0.000816")
     assert bid == {
-        "provider": "default/b", "model": "b-model", "expectedOutputTokens": 100, "standing": "admissible",
-        "reason": "",
+        "provider": "default/b", "model": "b-model", "expectedOutputTokens": 100, "contextTier": None,
+        "standing": "admissible", "reason": "",
     }  # fmt: skip
+
+
+async def test_explain_tells_the_context_tier(folder: Path) -> None:
+    tier = 'contextTiers: [{above: 300, applies: Whole, prices: {input: "3", output: "4"}}]'
+    (folder / "prices.yaml").write_text(
+        "\n---\n".join([prices("a", "1", "1"), prices("b", "2", "2", extra=tier), prices("c", "1", "1")])
+    )
+    command = ("explain", "--route", "chat", "--resources", folder, "--header", "X-Topic: legal")
+    code, out, err = await run_merit(*command, stdin=REQUEST)
+    assert (code, err) == (0, "")
+    assert out.endswith("1  default/b  b-model  0.001324      admissible  context tier above 300 tokens\n")
+    _, out, _ = await run_merit(*command, "--json", stdin=REQUEST)
+    assert json.loads(out)["meritOrder"][0]["contextTier"] == {"above": 300, "applies": "Whole"}
 
 
 async def test_explain_of_what_is_not_there(folder: Path) -> None:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import re2
 
-from merit_crds.compile import duplicates
+from merit_crds.compile import duplicates, prices
 from merit_crds.problems import Problem, check_spec, shown
 from merit_crds.resources import Resource
 from merit_crds.snapshot.model import (
@@ -14,10 +14,8 @@ from merit_crds.snapshot.model import (
     ConsumerEntry,
     CredentialRef,
     Endpoint,
-    ModelPrice,
     PricingEntry,
     ProviderEntry,
-    Rates,
     RouteEntry,
     Tier,
     TierCondition,
@@ -26,12 +24,11 @@ from merit_crds.v1alpha1 import (
     Condition,
     ConsumerSpec,
     ModelRouteSpec,
-    Prices,
     ProviderPricingSpec,
     ProviderSpec,
     TierSpec,
 )
-from merit_crds.v1alpha1.fields import ObjectRef, SecretKeySelector, milliseconds, pico, pico_per_token
+from merit_crds.v1alpha1.fields import ObjectRef, SecretKeySelector, milliseconds
 
 Entry: TypeAlias = ProviderEntry | PricingEntry | RouteEntry | ConsumerEntry
 
@@ -99,29 +96,13 @@ def _ms(duration: str | None, default: int) -> int:
     return default if duration is None else max(1, milliseconds(duration))
 
 
-def _pricing(resource: Resource, spec: ProviderPricingSpec) -> Entry:
+def _pricing(resource: Resource, spec: ProviderPricingSpec) -> Entry | tuple[Problem, ...]:
+    if problems := [p for i, m in enumerate(spec.models) if m.context_tiers for p in prices.problems(i, m)]:
+        return tuple(problems)
     return PricingEntry(
         generation=resource.generation,
         provider=f"{resource.id.namespace}/{spec.provider_ref.name}",
-        models={
-            m.model: ModelPrice(
-                rates=_rates(m.prices),
-                capabilities=tuple(sorted(m.capabilities)),
-                context_window=m.context_window or 0,
-                max_output_tokens=m.max_output_tokens or 0,
-            )
-            for m in spec.models
-        },
-    )
-
-
-def _rates(prices: Prices) -> Rates:
-    return Rates(
-        input=pico_per_token(prices.input),
-        output=pico_per_token(prices.output),
-        cached_input=pico_per_token(prices.cached_input or prices.input),
-        cache_write=pico_per_token(prices.cache_write or prices.input),
-        request=pico(prices.request or "0"),
+        models={m.model: prices.model_price(m) for m in spec.models},
     )
 
 

@@ -1,5 +1,15 @@
 """What a request costs. Integers throughout: money is pico-dollars (1e-12 USD), rates are pico-dollars per token."""
 
+from merit_crds.pricing.context_tiers import price_details, tier_in_force, tiered_cost_details
 from merit_crds.pricing.cost import CostDetails, Usage, cost, cost_details, usd
 
-__all__ = ["CostDetails", "Usage", "cost", "cost_details", "usd"]
+__all__ = [
+    "CostDetails",
+    "Usage",
+    "cost",
+    "cost_details",
+    "price_details",
+    "tier_in_force",
+    "tiered_cost_details",
+    "usd",
+]

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from merit_crds.pricing.cost import Usage, cost
+from merit_crds.pricing.context_tiers import price_details
+from merit_crds.pricing.cost import Usage
 from merit_crds.snapshot.model import ModelPrice, RouteEntry, Snapshot
 
 Prices = Mapping[tuple[str, str], ModelPrice]
@@ -34,7 +35,7 @@ def by_price(snapshot: Snapshot, route: RouteEntry, prices: Prices | None = None
         ranked = [
             (
                 c.accuracy < tier.accuracy,
-                Ranked(tier.name, c.provider, c.model, cost(prices[c.provider, c.model].rates, usage)),
+                Ranked(tier.name, c.provider, c.model, price_details(prices[c.provider, c.model], usage).total),
             )
             for c in tier.candidates
         ]

@@ -4,6 +4,7 @@ from merit_crds.snapshot.codec import FORMAT, InvalidSnapshotError, decode, enco
 from merit_crds.snapshot.model import (
     Candidate,
     ConsumerEntry,
+    ContextTier,
     CredentialRef,
     Endpoint,
     ModelPrice,
@@ -20,6 +21,7 @@ __all__ = [
     "FORMAT",
     "Candidate",
     "ConsumerEntry",
+    "ContextTier",
     "CredentialRef",
     "Endpoint",
     "InvalidSnapshotError",

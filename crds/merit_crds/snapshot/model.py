@@ -59,6 +59,16 @@ class Rates(Entry, frozen=True):
     request: int = 0
 
 
+class ContextTier(Entry, frozen=True):
+    """Rates of a long input; complete, whatever of them the price list left out."""
+
+    above: int
+    """Input tokens: it holds for more than these."""
+    excess: bool
+    """Prices the input tokens above it alone, not the whole request; `rates.output` then counts for nothing."""
+    rates: Rates
+
+
 class ModelPrice(Entry, frozen=True):
     """One model of a price list."""
 
@@ -67,6 +77,8 @@ class ModelPrice(Entry, frozen=True):
     context_window: int = 0
     """Tokens; 0 is unknown."""
     max_output_tokens: int = 0
+    context_tiers: tuple[ContextTier, ...] = ()
+    """By ascending `above`."""
 
 
 class PricingEntry(Entry, frozen=True):

@@ -18,7 +18,7 @@ from merit_crds.v1alpha1.model_route import (
     TypicalRequest,
 )
 from merit_crds.v1alpha1.provider import EndpointSpec, Limits, ProviderSpec, ProviderTimeouts
-from merit_crds.v1alpha1.provider_pricing import ModelPricing, Prices, ProviderPricingSpec
+from merit_crds.v1alpha1.provider_pricing import ContextTierSpec, ModelPricing, Prices, ProviderPricingSpec
 
 SPECS: dict[str, type[BaseModel]] = {
     "Provider": ProviderSpec,
@@ -34,6 +34,7 @@ __all__ = [
     "CandidateSpec",
     "Condition",
     "ConsumerSpec",
+    "ContextTierSpec",
     "EndpointSpec",
     "Limits",
     "ModelPricing",

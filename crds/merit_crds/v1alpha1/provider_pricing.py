@@ -1,10 +1,12 @@
 """ProviderPricing: what a provider charges, per model."""
 
-from typing import Literal
+from itertools import pairwise
+from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from merit_crds.v1alpha1.fields import ModelName, ObjectName, Part, Price, Tokens, listed
+from merit_crds.v1alpha1.fields import ModelName, ObjectName, Part, Price, Tokens, checked, listed
 
 Capability = Literal[
     "Streaming", "Tools", "ParallelTools", "JsonObject", "JsonSchema", "Images", "Audio", "Logprobs", "Embeddings"
@@ -31,6 +33,63 @@ class Prices(Part):
     request: Price | None = Field(default=None, description="Per call, in USD; default 0.")
 
 
+_NAMES_A_PRICE: Final = "a context tier needs at least one of input, output, cachedInput, cacheWrite"
+
+
+class ContextTierPrices(Part):
+    """Decimal strings in USD per million tokens; what is left out is charged as in the tier below."""
+
+    model_config = ConfigDict(
+        json_schema_extra=checked(
+            (
+                " || ".join(f"has(self.{name})" for name in ("input", "output", "cachedInput", "cacheWrite")),
+                _NAMES_A_PRICE,
+            )
+        )
+    )
+
+    input: Price | None = Field(default=None, description="Input tokens; default: as in the tier below.")
+    output: Price | None = Field(default=None, description="Output tokens; default: as in the tier below.")
+    cached_input: Price | None = Field(
+        default=None, description="Default: as in the tier below; this tier's input where no tier below names it."
+    )
+    cache_write: Price | None = Field(
+        default=None, description="Default: as in the tier below; this tier's input where no tier below names it."
+    )
+
+    @model_validator(mode="after")
+    def _names_a_price(self) -> "ContextTierPrices":
+        if self.input is None and self.output is None and self.cached_input is None and self.cache_write is None:
+            raise PydanticCustomError("empty_prices", _NAMES_A_PRICE)
+        return self
+
+
+_EXCESS_IS_INPUT: Final = "a tier that applies to the Excess can't price output: only input tokens are above it"
+
+
+class ContextTierSpec(Part):
+    """Prices of requests with a long input."""
+
+    model_config = ConfigDict(
+        json_schema_extra=checked(("self.applies != 'Excess' || !has(self.prices.output)", _EXCESS_IS_INPUT))
+    )
+
+    above: Tokens = Field(description="Holds for requests of more input tokens than these, of all classes together.")
+    applies: Literal["Whole", "Excess"] = Field(
+        description="Whole: to the whole request. Excess: to the input tokens above it alone."
+    )
+    prices: ContextTierPrices = Field(description="USD per million tokens, decimal strings.")
+
+    @model_validator(mode="after")
+    def _excess_is_input(self) -> "ContextTierSpec":
+        if self.applies == "Excess" and self.prices.output is not None:
+            raise PydanticCustomError("excess_output", _EXCESS_IS_INPUT)
+        return self
+
+
+_TIERS_ASCEND: Final = "context tiers must be in ascending order of above, each with another one"
+
+
 class ModelPricing(Part):
     """One model: its prices and what it can do."""
 
@@ -46,6 +105,26 @@ class ModelPricing(Part):
         default=None, description="Input and output tokens together; unknown when absent."
     )
     max_output_tokens: Tokens | None = Field(default=None, description="Most output tokens of one answer.")
+    context_tiers: tuple[ContextTierSpec, ...] = Field(
+        default=(),
+        max_length=8,
+        description="Prices of requests with a long input, by ascending `above`; no price may fall from tier to tier.",
+        json_schema_extra=listed(
+            rules=[
+                (
+                    "self.map(t, t.above).isSorted() && self.all(t, self.exists_one(o, o.above == t.above))",
+                    _TIERS_ASCEND,
+                )
+            ]
+        ),
+    )
+
+    @field_validator("context_tiers")
+    @classmethod
+    def _tiers_ascend(cls, tiers: tuple[ContextTierSpec, ...]) -> tuple[ContextTierSpec, ...]:
+        if any(low.above >= high.above for low, high in pairwise(tiers)):
+            raise PydanticCustomError("context_tiers", _TIERS_ASCEND)
+        return tiers
 
 
 class ProviderPricingSpec(Part):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from merit_crds.compile import compile_resources
-from merit_crds.pricing import usd
+from merit_crds.pricing import tier_in_force, usd
 from merit_dataplane.dispatch.merit_order import Bid, explain
 from merit_dataplane.dispatch.tiers import classify
 from merit_dataplane.live import Live
@@ -91,12 +91,18 @@ def _document(route: RoutePlan, tier: str, call: Call, bids: list[Bid]) -> dict[
                 "model": bid.target.model,
                 "expectedCostUSD": usd(bid.cost),
                 "expectedOutputTokens": bid.target.learned.expected_output.tokens(call.output_limit) * call.choices,
+                "contextTier": _context_tier(bid, call),
                 "standing": bid.standing.name.lower(),
                 "reason": bid.reason,
             }
             for bid in bids
         ],
     }
+
+
+def _context_tier(bid: Bid, call: Call) -> dict[str, Any] | None:
+    held = tier_in_force(bid.target.context_tiers, call.input_tokens)
+    return {"above": held.above, "applies": "Excess" if held.excess else "Whole"} if held else None
 
 
 def _table(route: RoutePlan, tier: str, call: Call, bids: list[Bid]) -> str:
@@ -106,7 +112,10 @@ def _table(route: RoutePlan, tier: str, call: Call, bids: list[Bid]) -> str:
     for place, bid in enumerate(bids, 1):
         dearer = f"+{100 * (bid.cost - cheapest) / cheapest:.0f} %" if place > 1 and cheapest and not bid.reason else ""
         standing = bid.standing.name.lower().replace("_", " ")
-        rows.append((str(place), bid.target.labels[2], bid.target.model, usd(bid.cost), standing, bid.reason or dearer))
+        held = tier_in_force(bid.target.context_tiers, call.input_tokens)
+        tiered = f"context tier above {held.above} tokens" if held else ""
+        why = ", ".join(words for words in (bid.reason or dearer, tiered) if words)
+        rows.append((str(place), bid.target.labels[2], bid.target.model, usd(bid.cost), standing, why))
     widths = [max(len(row[i]) for row in rows) for i in range(6)]
     lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join(lines)

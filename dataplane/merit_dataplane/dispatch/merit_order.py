@@ -11,6 +11,7 @@ Candidates that lack a capability which the request uses are not in the order at
 from enum import IntEnum
 from typing import NamedTuple
 
+from merit_crds.pricing import Usage, tiered_cost_details
 from merit_dataplane.snapshots.tables import Target, TierPlan
 from merit_dataplane.wire.features import names
 from merit_dataplane.wire.openai_request import Call
@@ -67,7 +68,10 @@ def _bids(tier: TierPlan, call: Call, now: float) -> list[Bid]:
             limit = output_limit
         rates = target.rates
         output = target.learned.expected_output.tokens(limit) * choices
-        price = input_tokens * rates.input + output * rates.output + rates.request
+        if target.context_tiers:
+            price = tiered_cost_details(rates, target.context_tiers, Usage(input_tokens, output)).total
+        else:
+            price = input_tokens * rates.input + output * rates.output + rates.request
         name = target.labels[2:]
         if features & ~target.features or 0 < target.context_window < context:
             bids.append(Bid(Standing.INCAPABLE, (), price, name, target, _incapable(target, call)))

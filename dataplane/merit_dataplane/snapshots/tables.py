@@ -3,13 +3,24 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 import re2
 
 from merit_crds.credentials import Credentials
-from merit_crds.snapshot import ConsumerEntry, ProviderEntry, Rates, RouteEntry, Snapshot, Tier, TierCondition
+from merit_crds.snapshot import (
+    ConsumerEntry,
+    ContextTier,
+    ModelPrice,
+    ProviderEntry,
+    Rates,
+    RouteEntry,
+    Snapshot,
+    Tier,
+    TierCondition,
+)
 from merit_dataplane.live import Learned, Live
 from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.health import EndpointHealth
@@ -56,6 +67,7 @@ class Target:
     model: str
     model_json: msgspec.Raw
     rates: Rates
+    context_tiers: tuple[ContextTier, ...]
     features: int
     context_window: int
     max_output_tokens: int
@@ -154,8 +166,8 @@ class Builder:
             yield
         for key, pricing in snapshot.pricings.items():
             self.at = f"pricings[{key!r}]"
-            if any(min(msgspec.structs.astuple(price.rates)) < 0 for price in pricing.models.values()):
-                raise ValueError("a price is negative")
+            for price in pricing.models.values():
+                _check(price)
         yield
         prices = {(p.provider, model): price for p in snapshot.pricings.values() for model, price in p.models.items()}
         yield
@@ -234,6 +246,7 @@ class Builder:
                     model=candidate.model,
                     model_json=msgspec.Raw(msgspec.json.encode(candidate.model)),
                     rates=price.rates,
+                    context_tiers=price.context_tiers,
                     features=mask(price.capabilities),
                     context_window=price.context_window,
                     max_output_tokens=price.max_output_tokens,
@@ -284,6 +297,15 @@ class Builder:
         for credential in entry.api_keys:
             digest = hashlib.sha256(self._credentials[credential.ref].encode()).digest()
             consumers.setdefault(digest, plan)
+
+
+def _check(price: ModelPrice) -> None:
+    """Raises ValueError for what would price requests wrongly."""
+    if any(min(msgspec.structs.astuple(r)) < 0 for r in (price.rates, *(tier.rates for tier in price.context_tiers))):
+        raise ValueError("a price is negative")
+    above = [tier.above for tier in price.context_tiers]
+    if above and (above[0] < 0 or any(low >= high for low, high in pairwise(above))):
+        raise ValueError("context tiers are not in ascending order")
 
 
 def _when(condition: TierCondition) -> When:

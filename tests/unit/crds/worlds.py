@@ -37,11 +37,17 @@ def _provider(draw: st.DrawFn, n: int) -> dict[str, Any]:
 
 
 def _pricing(draw: st.DrawFn, n: int) -> dict[str, Any]:
-    models = [
-        {"model": f"m{i}", "prices": _some(draw, {"input": draw(amounts), "output": draw(amounts)}, request=amounts)}
-        for i in range(draw(st.integers(1, 3)))
-    ]
+    models = [_model(draw, i) for i in range(draw(st.integers(1, 3)))]
     return {"providerRef": {"name": f"p{n}"}, "models": models}
+
+
+def _model(draw: st.DrawFn, n: int) -> dict[str, Any]:
+    prices = {"input": draw(amounts), "output": draw(amounts)}
+    tiers = [
+        {"above": above, "applies": draw(st.sampled_from(["Whole", "Excess"])), "prices": {"input": prices["input"]}}
+        for above in sorted(draw(st.sets(st.integers(1, 10**6), max_size=3)))
+    ]
+    return {"model": f"m{n}", "prices": _some(draw, prices, request=amounts), "contextTiers": tiers}
 
 
 def _tier(draw: st.DrawFn, name: str) -> dict[str, Any]:

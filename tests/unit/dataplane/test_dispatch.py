@@ -112,6 +112,21 @@ def test_cheapest_first() -> None:
     assert order(of({"a": ("3", "3"), "b": ("1", "1"), "c": ("2", "2")}), chat()) == ["b", "c", "a"]
 
 
+@pytest.mark.parametrize(
+    ("applies", "estimate", "expected"), [("Whole", 250, ["flat", "long"]), ("Excess", 250, ["long", "flat"])]
+)
+def test_a_context_tier_counts_before_the_call(applies: str, estimate: int, expected: list[str]) -> None:
+    tier = f'contextTiers: [{{above: 200, applies: {applies}, prices: {{input: "9"}}}}]'
+    two = plan(
+        *(provider(name, URL) for name in ("flat", "long")),
+        prices("flat", "4", "0"), prices("long", "1", "0", extra=tier), route("flat", "long"),
+    )  # fmt: skip
+    short, long = chat("x" * 400), chat("x" * 4 * estimate)
+    assert short.input_tokens < 200 < long.input_tokens < 300
+    assert order(two, short) == ["long", "flat"]
+    assert order(two, long) == expected
+
+
 def test_the_ratio_of_input_to_output_decides() -> None:
     two = of({"reader": ("0.10", "9"), "writer": ("1", "1")})
     assert order(two, chat("x" * 400_000, max_tokens=10)) == ["reader", "writer"]

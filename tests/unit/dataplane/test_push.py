@@ -228,10 +228,15 @@ def edited(what: Compiled, *path: str | int, value: object) -> bytes:
     return msgspec.json.encode(document, order="sorted")
 
 
+RATES = {"input": 1, "output": 1, "cached_input": 1, "cache_write": 1, "request": 0}
 MALFORMED: list[tuple[str, tuple[str | int, ...], object, str]] = [
     ("wrong type", ("routes", "default/chat", "attempts"), "three", "routes['default/chat']"),
     ("a fraction of money", ("pricings", "default/cheap", "models", "cheap-model", "rates", "input"), 0.5, "pricings["),
     ("negative money", ("pricings", "default/cheap", "models", "cheap-model", "rates", "input"), -5, "pricings["),
+    ("context tiers out of order", ("pricings", "default/cheap", "models", "cheap-model", "context_tiers"),
+     [{"above": above, "excess": False, "rates": RATES} for above in (200, 100)], "pricings["),
+    ("a context tier with negative money", ("pricings", "default/cheap", "models", "cheap-model", "context_tiers"),
+     [{"above": 100, "excess": False, "rates": RATES | {"input": -1}}], "pricings["),
     ("unknown field", ("routes", "default/chat", "surprise"), 1, "routes['default/chat']"),
     ("unknown table", ("surprises",), {}, "surprises"),
     ("a table that is none", ("routes",), [], "routes"),

@@ -99,6 +99,21 @@ async def test_cached_input_and_cache_writes_have_their_own_prices() -> None:
     assert re.search(r'merit_tokens_total\{[^}]*gen_ai_token_type="cached_input"[^}]*\} 600\.0', metrics)
 
 
+async def test_a_long_input_is_charged_at_its_context_tier() -> None:
+    """By what the provider counted, at the threshold and one token above it; the bid by what was estimated."""
+    tier = 'contextTiers: [{above: 1000, applies: Whole, prices: {input: "2", output: "3", cachedInput: "0.2"}}]'
+    for prompt, expected in ((1000, "0.00046"), (1001, "0.000922")):
+        details = {"cached_tokens": 600}
+        usage = {"prompt_tokens": prompt, "completion_tokens": 0, "prompt_tokens_details": details}
+        async with scripted(says(json.dumps({"choices": [], "usage": usage}).encode())) as url:
+            priced = prices("a", "1", "2", more_prices=', cachedInput: "0.1"', extra=tier)
+            async with gateway(provider("a", url), priced, route("a"), CONSUMER) as merit:
+                answer = await merit.post({"model": "chat", "messages": HELLO})
+                line = json.loads(merit.log_text())
+        assert usage_in(answer.content)["cost"] == Decimal(expected)
+        assert Decimal(line["expected_cost"]) < Decimal(expected) + Decimal("0.001")
+
+
 async def test_an_answer_without_usage_is_estimated_and_marked(vendors: Vendors) -> None:
     async with over(says(b'{"choices":[]}')) as merit:
         answer = await merit.post({"model": "chat", "messages": HELLO})

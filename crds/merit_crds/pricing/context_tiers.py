@@ -1,0 +1,68 @@
+"""Prices that depend on how long a request's input is (DESIGN.md, section 4).
+
+A context tier holds once the input tokens, of all classes together, are more than its `above`; at exactly `above` the
+prices below it still hold. What of a request it prices:
+
+- Whole: the whole request, output and what lies below the threshold included, until a tier above it holds.
+- Excess: the input tokens above it alone. A prompt begins with what the provider's cache has, then comes what is
+  written to it, then the rest: that order says which tokens lie above. Output is charged as if the tier were not
+  there, at the prices of the highest Whole tier that holds, or the model's: the cost has no jump at the threshold.
+"""
+
+from collections.abc import Sequence
+
+from merit_crds.pricing.cost import CostDetails, Usage, cost_details
+from merit_crds.snapshot.model import ContextTier, ModelPrice, Rates
+
+
+def price_details(price: ModelPrice, usage: Usage) -> CostDetails:
+    """Pico-dollars for one request on a model, by component."""
+    if not price.context_tiers:
+        return cost_details(price.rates, usage)
+    return tiered_cost_details(price.rates, price.context_tiers, usage)
+
+
+def tiered_cost_details(rates: Rates, tiers: Sequence[ContextTier], usage: Usage) -> CostDetails:
+    """Pico-dollars for one request, by component. `tiers` by ascending `above`."""
+    whole, excess = rates, []
+    tokens = usage.input
+    for tier in tiers:
+        if tokens <= tier.above:
+            break
+        if tier.excess:
+            excess.append(tier)
+        else:
+            whole = tier.rates
+            excess.clear()  # the whole request: also what lies above a lower threshold
+    if not excess:
+        return cost_details(whole, usage)
+    start, band, charged = 0, whole, 0
+    for tier in excess:
+        charged += _input_cost(band, usage, start, tier.above)
+        start, band = tier.above, tier.rates
+    charged += _input_cost(band, usage, start, tokens)
+    return CostDetails(input=charged, output=usage.output * whole.output, request=whole.request)
+
+
+def tier_in_force(tiers: Sequence[ContextTier], input_tokens: int) -> ContextTier | None:
+    """The highest tier that holds for this many input tokens."""
+    held = None
+    for tier in tiers:
+        if input_tokens <= tier.above:
+            break
+        held = tier
+    return held
+
+
+def _input_cost(rates: Rates, usage: Usage, start: int, end: int) -> int:
+    """Pico-dollars for the input tokens from position `start` to before `end`."""
+    written = usage.cached_input + usage.cache_write
+    return (
+        _within(0, usage.cached_input, start, end) * rates.cached_input
+        + _within(usage.cached_input, written, start, end) * rates.cache_write
+        + _within(written, usage.input, start, end) * rates.input
+    )
+
+
+def _within(first: int, last: int, start: int, end: int) -> int:
+    return max(0, min(last, end) - max(first, start))
