@@ -2,6 +2,7 @@
 
 from itertools import accumulate
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,7 +62,9 @@ def rising(draw: st.DrawFn) -> ModelPrice:
     """A price whose tiers never fall, as compile accepts them."""
     count = draw(st.integers(0, 4))
     classes = [list(accumulate(draw(st.tuples(*[steps] * (count + 1))))) for _ in range(4)]
-    all_rates = [Rates(*row, request=7) for row in zip(*classes, strict=True)]
+    all_rates = [
+        Rates(input=a, output=b, cached_input=c, cache_write=d, request=7) for a, b, c, d in zip(*classes, strict=True)
+    ]
     above = list(accumulate(draw(st.tuples(*[st.integers(1, 50)] * count))))
     tiers = [
         ContextTier(above=a, excess=draw(st.booleans()), rates=rates)
@@ -84,9 +87,8 @@ def test_a_token_more_never_costs_less(price: ModelPrice, usage: Usage, grows: i
 @given(rising(), usages, st.integers(0, 4), st.integers(0, 3), st.integers(0, 1000))
 def test_a_higher_price_never_costs_less(price: ModelPrice, usage: Usage, at: int, of: int, rise: int) -> None:
     def dearer(rates: Rates) -> Rates:
-        values = [rates.input, rates.output, rates.cached_input, rates.cache_write]
-        values[of] += rise
-        return Rates(*values, request=rates.request)
+        name = ("input", "output", "cached_input", "cache_write")[of]
+        return msgspec.structs.replace(rates, **{name: getattr(rates, name) + rise})
 
     tiers = tuple(
         ContextTier(above=t.above, excess=t.excess, rates=dearer(t.rates)) if i + 1 == at else t
