@@ -14,7 +14,7 @@ from tests.cluster.lab.lab import CommandError, Lab
 
 pytestmark = pytest.mark.cluster
 
-HELM = Path(__file__).parents[3] / "helm"
+HELM = Path(__file__).parents[2] / "helm"
 VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "namespaced": {"watch": {"namespaces": ["team-a", "team-b"]}},
