@@ -9,7 +9,7 @@ earlier one:
     resilience  what is known of each endpoint's health; limits of time
     upstream    one try of one endpoint
     metering    tokens and money, expected and real
-    observability  metrics and the request log
+    observability  metrics and the usage log
 
 `snapshots` holds the snapshot in force and where it comes from (the operator's push, a folder, the last good copy).
 `admin` is the other port: push, health, metrics.

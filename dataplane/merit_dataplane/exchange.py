@@ -4,12 +4,14 @@ import asyncio
 import random
 import time
 
-from merit_crds.pricing import CostDetails, Usage, tiered_cost_details, usd
-from merit_dataplane.dispatch.merit_order import Bid
+from merit_crds.pricing import CostDetails, Usage, rates_in_force, stamped, stamped_excess, tiered_cost_details, usd
+from merit_crds.usage_line import USAGE_LINE_FORMAT, UsageLine
+from merit_dataplane.dispatch.merit_order import Bid, Standing
 from merit_dataplane.observability.ledger import Ledger
-from merit_dataplane.observability.request_log import RequestLine, RequestLog
+from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.snapshots.tables import ConsumerPlan, EndpointPlan, RoutePlan, Tables, Target, TierPlan
 from merit_dataplane.upstream.attempt import AttemptFailedError
+from merit_dataplane.wire.features import listed
 from merit_dataplane.wire.openai_request import Call
 
 CLIENT_GONE = 499
@@ -65,7 +67,7 @@ class Exchange:
         self.cost = tiered_cost_details(self.target.rates, self.target.context_tiers, usage)
         return self.cost
 
-    def close(self, ledger: Ledger, log: RequestLog | None) -> None:
+    def close(self, ledger: Ledger, log: UsageLog | None) -> None:
         """Account and log."""
         now = self.loop.time()
         duration = now - self.started
@@ -99,30 +101,41 @@ class Exchange:
         if self.first_token:
             learned.first_token.observe(self.first_token, now)
 
-    def _line(self, duration: float) -> RequestLine:
-        labels = self.target.labels if self.target else None
-        usage = self.usage
-        return RequestLine(
-            time=round(time.time(), 3),
+    def _line(self, duration: float) -> UsageLine:
+        call, target, usage = self.call, self.target, self.usage
+        line = UsageLine(
+            format=USAGE_LINE_FORMAT,
+            # cut, not rounded: a line never moves past the moment at which a price changed
+            time=int((time.time() - duration) * 1000) / 1000,
             request=self.id,
             status=self.status or 500,
             duration=round(duration, 4),
+            first_token=round(self.first_token, 4),
+            error=self.error,
             consumer=self.consumer.key if self.consumer else "",
             route=self.route.key if self.route else "",
             tier=self.tier.name if self.tier else "",
-            provider=labels[2] if labels else "",
-            model=labels[3] if labels else "",
-            snapshot=self.tables.version[:12] if self.tables else "",
-            stream=self.call.stream if self.call else False,
-            input_tokens=usage.input if usage else 0,
-            cached_input_tokens=usage.cached_input if usage else 0,
-            output_tokens=usage.output if usage else 0,
-            cost=usd(self.cost.total) if self.cost else "",
-            expected_cost=usd(self.bid.cost) if self.bid else "",
-            estimated=self.estimated,
-            cache=self.cache,
             attempts=self.attempts,
             failures=self.failures,
-            first_token=round(self.first_token, 4),
-            error=self.error,
+            cache=self.cache,
+            saved=usd(self.saved) if self.saved else "",
+            snapshot=self.tables.version[:12] if self.tables else "",
         )
+        if call is not None:
+            line.operation, line.features = call.operation.value, listed(call.features)
+            line.expected_input_tokens, line.output_limit = call.input_tokens, call.output_limit
+            line.choices = call.choices
+        if target is not None:
+            line.provider, line.model = target.labels[2:]
+            line.price_list, line.price_version = target.price_list, target.price_version
+        if self.bid is not None:
+            line.expected_cost = usd(self.bid.cost)
+            line.objectives_missed = self.bid.standing is Standing.MISSES_OBJECTIVE
+        if usage is not None and self.cost is not None and target is not None:
+            line.input_tokens, line.output_tokens = usage.input, usage.output
+            line.cached_input_tokens, line.cache_write_tokens = usage.cached_input, usage.cache_write
+            line.estimated = self.estimated
+            rates, excess = rates_in_force(target.rates, target.context_tiers, usage.input)
+            line.cost, line.rates = usd(self.cost.total), stamped(rates)
+            line.excess = [stamped_excess(tier) for tier in excess]
+        return line

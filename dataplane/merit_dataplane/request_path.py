@@ -21,7 +21,7 @@ from merit_dataplane.dispatch.merit_order import Bid, Standing, merit_order
 from merit_dataplane.dispatch.tiers import classify
 from merit_dataplane.exchange import CLIENT_GONE, Exchange
 from merit_dataplane.observability.ledger import Ledger
-from merit_dataplane.observability.request_log import RequestLog
+from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.resilience.guard import Guard, Receive, Verdict
 from merit_dataplane.snapshots.holder import SnapshotHolder
 from merit_dataplane.snapshots.tables import (
@@ -65,7 +65,7 @@ class RequestPath:
         holder: SnapshotHolder,
         client: UpstreamClient,
         ledger: Ledger,
-        log: RequestLog | None,
+        log: UsageLog | None,
         cache: ExactStore,
         max_body_bytes: int,
     ):

@@ -8,6 +8,7 @@ drain    not ready -> answers carry `connection: close` -> refuse new connection
 import asyncio
 import logging
 import signal
+import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -16,11 +17,12 @@ from merit_dataplane.app import create_app
 from merit_dataplane.caching.exact import ExactStore
 from merit_dataplane.live import Live
 from merit_dataplane.observability.ledger import Ledger
+from merit_dataplane.observability.log_files import FolderSink
 from merit_dataplane.observability.metrics import registry
-from merit_dataplane.observability.request_log import RequestLog
+from merit_dataplane.observability.usage_log import Sink, StreamSink, UsageLog
 from merit_dataplane.request_path import RequestPath
 from merit_dataplane.servers import admin_server, bind, data_server, start
-from merit_dataplane.settings import Settings
+from merit_dataplane.settings import STDOUT, Settings
 from merit_dataplane.snapshots.folder import FolderSource
 from merit_dataplane.snapshots.holder import SnapshotHolder
 from merit_dataplane.snapshots.last_good import LastGoodDisk, restore
@@ -39,22 +41,37 @@ class Gateway:
     path: RequestPath
     client: AiohttpClient
     ledger: Ledger
-    request_log: RequestLog | None
+    usage_log: UsageLog | None
 
 
-def wire(settings: Settings) -> Gateway:
-    """Makes the parts."""
+def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
+    """Makes the parts. A usage log that is given takes the place of the settings' own."""
     holder, ledger, client = SnapshotHolder(Live()), Ledger(), AiohttpClient()
-    request_log = RequestLog() if settings.request_log else None
+    usage_log = usage_log or _usage_log(settings)
     path = RequestPath(
         holder=holder,
         client=client,
         ledger=ledger,
-        log=request_log,
+        log=usage_log,
         cache=ExactStore(settings.cache_bytes),
         max_body_bytes=settings.max_body_bytes,
     )
-    return Gateway(holder=holder, path=path, client=client, ledger=ledger, request_log=request_log)
+    return Gateway(holder=holder, path=path, client=client, ledger=ledger, usage_log=usage_log)
+
+
+def _usage_log(settings: Settings) -> UsageLog | None:
+    if settings.usage_log is None:
+        return None
+    sink: Sink = StreamSink(sys.stdout.buffer)
+    if settings.usage_log != STDOUT:
+        sink = FolderSink(
+            settings.usage_log,
+            pod=settings.pod,
+            file_bytes=settings.usage_log_file_bytes,
+            file_seconds=settings.usage_log_file_seconds,
+            keep_bytes=settings.usage_log_keep_bytes,
+        )
+    return UsageLog(sink)
 
 
 async def run(settings: Settings) -> None:
@@ -91,8 +108,8 @@ async def run(settings: Settings) -> None:
         await admin_task
         if disk is not None:
             await disk.flush()
-        if gateway.request_log is not None:
-            gateway.request_log.flush()
+        if gateway.usage_log is not None:
+            await asyncio.to_thread(gateway.usage_log.close)
     log.info("stopped")
 
 
@@ -112,7 +129,7 @@ def _admin_app(settings: Settings, gateway: Gateway, disk: LastGoodDisk | None) 
         holder=gateway.holder,
         receiver=receiver,
         token=token,
-        registry=registry(gateway.ledger, gateway.holder),
+        registry=registry(gateway.ledger, gateway.holder, gateway.usage_log),
         draining=lambda: gateway.path.draining,
     )
 

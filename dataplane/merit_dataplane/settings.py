@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+STDOUT: Final = Path("-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,11 @@ class Settings:
     """From SIGTERM to refusing new connections: the time that endpoints take to move away."""
     grace_seconds: float = 120.0
     """Then, most seconds until open requests have ended."""
-    request_log: bool = True
+    usage_log: Path | None = STDOUT
+    """A folder, `-` for standard output, None for no log."""
+    usage_log_file_bytes: int = 64 * 1024 * 1024
+    usage_log_file_seconds: float = 3600.0
+    usage_log_keep_bytes: int = 1024 * 1024 * 1024
     max_body_bytes: int = 50 * 1024 * 1024
     cache_bytes: int = 64 * 1024 * 1024
     pod: str = ""

@@ -58,7 +58,7 @@ class Demo:
             merit,
             "serve",
             str(self._folder),
-            "--no-request-log",
+            "--usage-log=off",
             "--drain-seconds",
             "0",
             "--grace-seconds",

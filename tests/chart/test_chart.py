@@ -30,7 +30,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "dataplane": {
             "autoscaling": {"enabled": True},
             "stateMedium": "Memory",
-            "extraArgs": ["--no-request-log"],
+            "extraArgs": ["--usage-log=off"],
             "podAnnotations": {"a": "b"},
             "tolerations": [{"key": "llm", "operator": "Exists"}],
             "nodeSelector": {"pool": "llm"},

@@ -90,7 +90,7 @@ async def test_what_is_edited_is_in_force(folder: Folder) -> None:
         await eventually(lambda: has({"chat", "second"}), "the new file is not read", 10)
         (folder.path / "more.yaml").unlink()
         await eventually(lambda: has({"chat"}), "the deleted file is still in force", 10)
-        await eventually(lambda: len(merit.log) >= 6, "no request log")
+        await eventually(lambda: len(merit.log) >= 6, "no usage log")
         assert {json.loads(line)["provider"] for line in merit.log} == {"default/a", "default/b"}
 
 
@@ -130,7 +130,7 @@ async def test_what_is_broken_keeps_its_last_good_form_and_is_named_with_file_an
 
 
 async def test_without_watch_nothing_changes_and_sigint_ends_it(folder: Folder) -> None:
-    async with merit_serve(folder.path, "--no-watch", "--drain-seconds", "0", "--no-request-log") as merit:
+    async with merit_serve(folder.path, "--no-watch", "--drain-seconds", "0", "--usage-log", "off") as merit:
         folder.price("3", "2")
         await asyncio.sleep(1)
         assert await merit.provider() == "a"

@@ -18,8 +18,7 @@ from merit_crds.compile import Compiled
 from merit_dataplane.admin.api import create_admin
 from merit_dataplane.app import create_app
 from merit_dataplane.observability.metrics import registry
-from merit_dataplane.observability.request_log import RequestLog
-from merit_dataplane.request_path import RequestPath
+from merit_dataplane.observability.usage_log import StreamSink, UsageLog
 from merit_dataplane.serve import Gateway, wire
 from merit_dataplane.servers import data_server
 from merit_dataplane.settings import Address, Settings
@@ -98,9 +97,9 @@ class Running:
         return (await self.http.get(f"{self.admin_url}/metrics")).text
 
     def log_text(self) -> str:
-        """The request log so far."""
-        if self.parts.request_log is not None:
-            self.parts.request_log.flush()
+        """The usage log so far."""
+        if self.parts.usage_log is not None:
+            self.parts.usage_log.flush()
         return self.log.getvalue().decode()
 
 
@@ -117,16 +116,15 @@ async def gateway(  # settings
     before = asyncio.all_tasks()
     here = Address("127.0.0.1", 0)
     settings = Settings(listen=here, admin_listen=here, max_body_bytes=max_body_bytes, pod="pod-under-test")
-    parts = wire(settings)
     log = io.BytesIO()
-    parts = _with_log(parts, RequestLog(log))
+    parts = wire(settings, UsageLog(StreamSink(log)))
     disk = LastGoodDisk(state_dir) if state_dir else None
     receiver = Receiver(parts.holder, pod=settings.pod, disk=disk)
     admin = create_admin(
         holder=parts.holder,
         receiver=None if standalone else receiver,
         token=token,
-        registry=registry(parts.ledger, parts.holder),
+        registry=registry(parts.ledger, parts.holder, parts.usage_log),
         draining=lambda: parts.path.draining,
     )
     async with contextlib.AsyncExitStack() as stack:
@@ -157,23 +155,10 @@ async def gateway(  # settings
                     for target in tier.targets:
                         if target.provider.account.in_flight:
                             raise AssertionError(f"{target.provider} still has requests in flight")
-    if parts.request_log is not None:
-        parts.request_log.flush()
+    if parts.usage_log is not None:
+        await asyncio.to_thread(parts.usage_log.close)
     here_and_now = {asyncio.current_task()}
     await eventually(lambda: not (asyncio.all_tasks() - before - here_and_now - _servers_own()), "tasks are left")
-
-
-def _with_log(parts: Gateway, log: RequestLog) -> Gateway:
-    path = parts.path
-    made = RequestPath(
-        holder=parts.holder,
-        client=parts.client,
-        ledger=parts.ledger,
-        log=log,
-        cache=path._cache,
-        max_body_bytes=path._max_body_bytes,
-    )
-    return Gateway(holder=parts.holder, path=made, client=parts.client, ledger=parts.ledger, request_log=log)
 
 
 def _servers_own() -> set[asyncio.Task[Any]]:

@@ -30,7 +30,7 @@ class Merit:
     errors: list[str] = field(default_factory=list)
     """Lines of standard error."""
     log: list[str] = field(default_factory=list)
-    """Lines of standard output: the request log."""
+    """Lines of standard output: the usage log."""
 
     def said(self, *words: str) -> bool:
         """Whether a line of standard error holds all these words."""

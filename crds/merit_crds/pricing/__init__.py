@@ -1,7 +1,8 @@
 """What a request costs. Integers throughout: money is pico-dollars (1e-12 USD), rates are pico-dollars per token."""
 
-from merit_crds.pricing.context_tiers import price_details, tier_in_force, tiered_cost_details
+from merit_crds.pricing.context_tiers import price_details, rates_in_force, tier_in_force, tiered_cost_details
 from merit_crds.pricing.cost import CostDetails, Usage, cost, cost_details, usd
+from merit_crds.pricing.stamp import price_version, stamped, stamped_excess
 
 __all__ = [
     "CostDetails",
@@ -9,6 +10,10 @@ __all__ = [
     "cost",
     "cost_details",
     "price_details",
+    "price_version",
+    "rates_in_force",
+    "stamped",
+    "stamped_excess",
     "tier_in_force",
     "tiered_cost_details",
     "usd",

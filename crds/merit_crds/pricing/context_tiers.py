@@ -24,16 +24,8 @@ def price_details(price: ModelPrice, usage: Usage) -> CostDetails:
 
 def tiered_cost_details(rates: Rates, tiers: Sequence[ContextTier], usage: Usage) -> CostDetails:
     """Pico-dollars for one request, by component. `tiers` by ascending `above`."""
-    whole, excess = rates, []
     tokens = usage.input
-    for tier in tiers:
-        if tokens <= tier.above:
-            break
-        if tier.excess:
-            excess.append(tier)
-        else:
-            whole = tier.rates
-            excess.clear()  # the whole request: also what lies above a lower threshold
+    whole, excess = rates_in_force(rates, tiers, tokens)
     if not excess:
         return cost_details(whole, usage)
     start, band, charged = 0, whole, 0
@@ -42,6 +34,24 @@ def tiered_cost_details(rates: Rates, tiers: Sequence[ContextTier], usage: Usage
         start, band = tier.above, tier.rates
     charged += _input_cost(band, usage, start, tokens)
     return CostDetails(input=charged, output=usage.output * whole.output, request=whole.request)
+
+
+def rates_in_force(
+    rates: Rates, tiers: Sequence[ContextTier], input_tokens: int
+) -> tuple[Rates, Sequence[ContextTier]]:
+    """The rates of a request with this many input tokens, and the tiers that price what lies above them."""
+    if not tiers:
+        return rates, ()
+    whole, excess = rates, []
+    for tier in tiers:
+        if input_tokens <= tier.above:
+            break
+        if tier.excess:
+            excess.append(tier)
+        else:
+            whole = tier.rates
+            excess.clear()  # the whole request: also what lies above a lower threshold
+    return whole, excess
 
 
 def tier_in_force(tiers: Sequence[ContextTier], input_tokens: int) -> ContextTier | None:

@@ -38,7 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--grace-seconds", type=float, default=120.0, metavar="S", help="then, for open requests to end"
     )
     parser.add_argument(
-        "--request-log", action=argparse.BooleanOptionalAction, default=True, help="one JSON line per request"
+        "--usage-log",
+        default="-",
+        metavar="PLACE",
+        help="one JSON line per request: `-` to standard output (default), a folder, or `off`",
+    )
+    parser.add_argument(
+        "--usage-log-file", type=_mebibytes, default=64, metavar="MIB", help="a file is complete at this size"
+    )
+    parser.add_argument(
+        "--usage-log-seconds", type=float, default=3600.0, metavar="S", help="or when it has been open for so long"
+    )
+    parser.add_argument(
+        "--usage-log-keep", type=_mebibytes, default=1024, metavar="MIB", help="the oldest files go beyond this"
     )
     parser.add_argument(
         "--max-body", type=_mebibytes, default=50, metavar="MIB", help="longest request body, default 50"
@@ -72,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error("--tls-cert and --tls-key belong together")
     if args.folder is not None and not args.folder.is_dir():
         args.parser.error(f"{args.folder} is no folder")
+    if not args.usage_log_file or args.usage_log_seconds <= 0:
+        args.parser.error("--usage-log-file and --usage-log-seconds must be above 0")
     if args.secrets is not None and not args.secrets.is_dir():
         args.parser.error(f"{args.secrets} is no folder")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -90,7 +104,10 @@ def run(args: argparse.Namespace) -> int:
         tls_key=args.tls_key,
         drain_seconds=args.drain_seconds,
         grace_seconds=args.grace_seconds,
-        request_log=args.request_log,
+        usage_log=None if args.usage_log == "off" else Path(args.usage_log),
+        usage_log_file_bytes=args.usage_log_file * 1024 * 1024,
+        usage_log_file_seconds=args.usage_log_seconds,
+        usage_log_keep_bytes=args.usage_log_keep * 1024 * 1024,
         max_body_bytes=args.max_body * 1024 * 1024,
         cache_bytes=args.cache * 1024 * 1024,
         pod=os.environ.get("POD_NAME", ""),

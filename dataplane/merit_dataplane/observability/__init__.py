@@ -1,1 +1,1 @@
-"""Metrics and the request log. Written to at the end of a request, read by Prometheus and people; decides nothing."""
+"""Metrics and the usage log. Written to at the end of a request, read by Prometheus and people; decides nothing."""

@@ -12,16 +12,17 @@ from prometheus_client.registry import Collector
 
 from merit_crds.pricing.cost import PICO
 from merit_dataplane.observability.ledger import SECONDS, Histogram, Ledger, Series
+from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.snapshots.holder import SnapshotHolder
 
 LABELS = ("route", "tier", "provider", "model", "consumer")
 
 
 class LedgerCollector(Collector):
-    """Reads the ledger and the snapshot holder."""
+    """Reads the ledger, the snapshot holder, and how the usage log fares."""
 
-    def __init__(self, ledger: Ledger, holder: SnapshotHolder):
-        self._ledger, self._holder = ledger, holder
+    def __init__(self, ledger: Ledger, holder: SnapshotHolder, usage_log: UsageLog | None):
+        self._ledger, self._holder, self._usage_log = ledger, holder, usage_log
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
@@ -29,6 +30,7 @@ class LedgerCollector(Collector):
         yield from self._latency()
         yield from self._attempts()
         yield from self._snapshot()
+        yield from self._log()
 
     def _requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("merit_requests", "Requests answered.", labels=(*LABELS, "code"))
@@ -89,6 +91,14 @@ class LedgerCollector(Collector):
             yield age
         yield info
 
+    def _log(self) -> Iterator[Metric]:
+        if self._usage_log is not None:
+            written = CounterMetricFamily("merit_usage_log_lines", "Lines of the usage log that were written.")
+            written.add_metric((), self._usage_log.written)
+            dropped = CounterMetricFamily("merit_usage_log_dropped", "Lines of the usage log that were lost.")
+            dropped.add_metric((), self._usage_log.dropped)
+            yield from (written, dropped)
+
 
 def _tokens(series: Series) -> Iterable[tuple[str, int]]:
     return (
@@ -113,12 +123,12 @@ def _histogram(
     return family
 
 
-def registry(ledger: Ledger, holder: SnapshotHolder) -> CollectorRegistry:
+def registry(ledger: Ledger, holder: SnapshotHolder, usage_log: UsageLog | None = None) -> CollectorRegistry:
     """A registry of one process's metrics, with the usual process figures."""
     from prometheus_client import PlatformCollector, ProcessCollector  # noqa: PLC0415 # only in a real process
 
     made = CollectorRegistry()
-    made.register(LedgerCollector(ledger, holder))
+    made.register(LedgerCollector(ledger, holder, usage_log))
     ProcessCollector(registry=made)
     PlatformCollector(registry=made)
     return made

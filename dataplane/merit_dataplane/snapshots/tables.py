@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import re2
 
 from merit_crds.credentials import Credentials
+from merit_crds.pricing import price_version
 from merit_crds.snapshot import (
     ConsumerEntry,
     ContextTier,
@@ -68,6 +69,9 @@ class Target:
     model_json: msgspec.Raw
     rates: Rates
     context_tiers: tuple[ContextTier, ...]
+    price_list: str
+    """`namespace/name` of the ProviderPricing that these rates are of."""
+    price_version: str
     features: int
     context_window: int
     max_output_tokens: int
@@ -139,6 +143,12 @@ class Tables:
     version_header: tuple[bytes, bytes]
 
 
+class _Priced(NamedTuple):
+    price: ModelPrice
+    price_list: str
+    version: str
+
+
 class Builder:
     """Builds tables step by step, so that the event loop can be given a breath between two steps."""
 
@@ -164,13 +174,14 @@ class Builder:
             self.at = f"providers[{key!r}]"
             providers[key] = self._provider(key, provider)
             yield
+        prices: dict[tuple[str, str], _Priced] = {}
         for key, pricing in snapshot.pricings.items():
             self.at = f"pricings[{key!r}]"
             for price in pricing.models.values():
                 _check(price)
-        yield
-        prices = {(p.provider, model): price for p in snapshot.pricings.values() for model, price in p.models.items()}
-        yield
+            version = price_version(pricing)
+            prices |= {(pricing.provider, m): _Priced(price, key, version) for m, price in pricing.models.items()}
+            yield
         routes: dict[str, RoutePlan] = {}
         for key, route in snapshot.routes.items():
             self.at = f"routes[{key!r}]"
@@ -233,12 +244,19 @@ class Builder:
         )
 
     def _tier(
-        self, key: str, route: RouteEntry, tier: Tier, providers: Mapping[str, ProviderPlan], prices: Mapping[Any, Any]
+        self,
+        key: str,
+        route: RouteEntry,
+        tier: Tier,
+        providers: Mapping[str, ProviderPlan],
+        prices: Mapping[tuple[str, str], _Priced],
     ) -> TierPlan:
         namespace, name = key.split("/", 1)
         targets = []
         for candidate in tier.candidates:
-            provider, price = providers[candidate.provider], prices[candidate.provider, candidate.model]
+            provider = providers[candidate.provider]
+            priced = prices[candidate.provider, candidate.model]
+            price = priced.price
             shown = candidate.provider.removeprefix(f"{namespace}/")
             targets.append(
                 Target(
@@ -247,6 +265,8 @@ class Builder:
                     model_json=msgspec.Raw(msgspec.json.encode(candidate.model)),
                     rates=price.rates,
                     context_tiers=price.context_tiers,
+                    price_list=priced.price_list,
+                    price_version=priced.version,
                     features=mask(price.capabilities),
                     context_window=price.context_window,
                     max_output_tokens=price.max_output_tokens,

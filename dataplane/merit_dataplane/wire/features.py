@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from enum import IntFlag
+from functools import cache
 
 
 class Feature(IntFlag):
@@ -39,6 +40,12 @@ def mask(names: Iterable[str]) -> int:
     return bits
 
 
+@cache
+def listed(bits: int) -> list[str]:
+    """Names of the bits. Not to be changed: all who ask get the same list."""
+    return [name for name, bit in BY_NAME.items() if bits & bit]
+
+
 def names(bits: int) -> str:
     """Names of the bits, for people: `Tools, Images`."""
-    return ", ".join(name for name, bit in BY_NAME.items() if bits & bit)
+    return ", ".join(listed(bits))

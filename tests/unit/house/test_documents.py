@@ -17,8 +17,8 @@ from merit_crds.conditions import ConditionType, Reason
 from merit_crds.manifest import read
 from merit_crds.push import Rejection
 from merit_crds.resources import ResourceSet
+from merit_crds.usage_line import UsageLine
 from merit_dataplane.cli import _COMMANDS as COMMANDS
-from merit_dataplane.observability.request_log import RequestLine
 
 ROOT = Path(__file__).parents[3]
 README = ROOT / "README.md"
@@ -215,8 +215,8 @@ def test_alerts_use_metrics_that_exist_and_are_documented() -> None:
     assert set(first_column(OPERATIONS, "Alerts")) == set(re.findall(r"alert: (\w+)", chart))
 
 
-def test_request_log_is_documented() -> None:
-    assert sorted(first_column(OPERATIONS, "Request log")) == sorted(RequestLine.__struct_fields__)
+def test_usage_log_is_documented() -> None:
+    assert sorted(first_column(ROOT / "docs/usage-log.md", "Fields")) == sorted(UsageLine.__struct_fields__)
 
 
 def test_conditions_and_reasons_are_documented() -> None:

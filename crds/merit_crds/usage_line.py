@@ -1,0 +1,107 @@
+"""One line of the usage log: what one request was, what was decided, and what it cost. No text, no key.
+
+The data plane writes it, whoever accounts for it reads it. `docs/reference/usage-log.schema.json` is made from it.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+
+USAGE_LINE_FORMAT = 1
+"""Goes up when a field changes its meaning or goes away; a new field doesn't raise it."""
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+Money = Annotated[str, msgspec.Meta(pattern=r"^(-?[0-9]+(\.[0-9]+)?)?$")]
+"""Decimal USD, exact; empty where nothing was priced."""
+
+
+class StampedRates(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The rates that a request was charged at: decimal USD per million tokens, `request` per call."""
+
+    input: Money
+    output: Money
+    cached_input: Money
+    cache_write: Money
+    request: Money = "0"
+
+
+class StampedExcess(msgspec.Struct, frozen=True):
+    """Rates of the input tokens above a threshold, in decimal USD per million tokens."""
+
+    above: Count
+    """Input tokens."""
+    input: Money
+    cached_input: Money
+    cache_write: Money
+
+
+class UsageLine(msgspec.Struct, omit_defaults=True):
+    """One request. Times are seconds, money is decimal USD, tokens are in classes; what is absent has its default."""
+
+    format: Annotated[int, msgspec.Meta(ge=1, description="Of this line: 1.")]
+    time: Annotated[Seconds, msgspec.Meta(description="When the request began: epoch seconds, cut to milliseconds.")]
+    request: Annotated[str, msgspec.Meta(description="The id that the client got as `x-merit-request-id`.")]
+    status: Annotated[Count, msgspec.Meta(description="HTTP status; 499: the client went away.")]
+    duration: Annotated[Seconds, msgspec.Meta(description="To the last byte of the answer.")]
+    first_token: Annotated[Seconds, msgspec.Meta(description="To the first byte of a stream; 0: no stream.")] = 0.0
+    error: Annotated[str, msgspec.Meta(description="Code of the error that the client got.")] = ""
+
+    operation: Annotated[str, msgspec.Meta(description="Endpoint, as its path under `/v1`.")] = ""
+    features: Annotated[
+        list[str], msgspec.Meta(description="What the request uses, by the names of a price list's capabilities.")
+    ] = []
+    expected_input_tokens: Annotated[Count, msgspec.Meta(description="Input tokens as counted before the call.")] = 0
+    output_limit: Annotated[
+        Count, msgspec.Meta(description="Most output tokens of one choice that the request allows; 0: no limit.")
+    ] = 0
+    choices: Annotated[Count, msgspec.Meta(description="Answers asked for (`n`).")] = 1
+
+    consumer: Annotated[str, msgspec.Meta(description="Who asked: `namespace/name`.")] = ""
+    route: Annotated[str, msgspec.Meta(description="What was matched: `namespace/name`.")] = ""
+    tier: Annotated[str, msgspec.Meta(description="The tier that it was classified into.")] = ""
+    provider: Annotated[str, msgspec.Meta(description="Who answered: `namespace/name`.")] = ""
+    model: Annotated[str, msgspec.Meta(description="The vendor's name of the model that answered.")] = ""
+    attempts: Annotated[Count, msgspec.Meta(description="Tries made.")] = 0
+    failures: Annotated[
+        list[str],
+        msgspec.Meta(description="Of each failed attempt `provider/endpoint: outcome`; `own_limit`: a limit of ours."),
+    ] = []
+    objectives_missed: Annotated[bool, msgspec.Meta(description="No candidate met the tier's objectives.")] = False
+    cache: Annotated[str, msgspec.Meta(description="Exact cache: `hit`, `miss`, `bypass`; empty: off.")] = ""
+
+    input_tokens: Annotated[
+        Count, msgspec.Meta(description="All input tokens: uncached, cached and written to the provider's cache.")
+    ] = 0
+    cached_input_tokens: Annotated[
+        Count, msgspec.Meta(description="Of these, read from the provider's prompt cache.")
+    ] = 0
+    cache_write_tokens: Annotated[
+        Count, msgspec.Meta(description="Of these, written to the provider's prompt cache.")
+    ] = 0
+    output_tokens: Annotated[Count, msgspec.Meta(description="Output tokens, reasoning included.")] = 0
+    estimated: Annotated[bool, msgspec.Meta(description="The provider reported no usage: tokens are our estimate.")] = (
+        False
+    )
+
+    cost: Annotated[Money, msgspec.Meta(description="What the request cost, in USD.")] = ""
+    expected_cost: Annotated[Money, msgspec.Meta(description="What it was expected to cost, in USD.")] = ""
+    saved: Annotated[Money, msgspec.Meta(description="What a cache hit would have cost, in USD.")] = ""
+    rates: Annotated[StampedRates | None, msgspec.Meta(description="The rates that made the cost.")] = None
+    excess: Annotated[
+        list[StampedExcess], msgspec.Meta(description="Context tiers that price the input above them alone.")
+    ] = []
+    price_list: Annotated[str, msgspec.Meta(description="The ProviderPricing of these rates: `namespace/name`.")] = ""
+    price_version: Annotated[
+        str, msgspec.Meta(description="First 12 hex digits of the SHA-256 of that price list's content.")
+    ] = ""
+    snapshot: Annotated[str, msgspec.Meta(description="First 12 hex digits of the snapshot's version.")] = ""
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a line. Readers must allow for fields that they don't know: newer releases add some."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Merit usage log, one line",
+        **msgspec.json.schema(UsageLine),
+    }
