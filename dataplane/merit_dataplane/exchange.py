@@ -4,7 +4,8 @@ import asyncio
 import random
 import time
 
-from merit_crds.pricing import CostDetails, Usage, rates_in_force, stamped, stamped_excess, tiered_cost_details, usd
+from merit_crds.pricing import CostDetails, Usage, price_details, rates_in_force, stamped, stamped_excess, usd
+from merit_crds.snapshot import Tariff
 from merit_crds.usage_line import USAGE_LINE_FORMAT, UsageLine
 from merit_dataplane.dispatch.merit_order import Bid, Standing
 from merit_dataplane.observability.ledger import Ledger
@@ -24,7 +25,7 @@ class Exchange:
 
     __slots__ = (
         "attempts", "bid", "cache", "call", "consumer", "cost", "error", "estimated", "failures", "first_token", "id",
-        "loop", "route", "saved", "started", "status", "tables", "target", "tier", "usage",
+        "loop", "route", "saved", "started", "status", "tables", "target", "tariff", "tier", "usage",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
@@ -38,6 +39,7 @@ class Exchange:
         self.tier: TierPlan | None = None
         self.bid: Bid | None = None
         self.target: Target | None = None
+        self.tariff: Tariff | None = None
         self.usage: Usage | None = None
         self.cost: CostDetails | None = None
         self.estimated = False
@@ -60,11 +62,13 @@ class Exchange:
         ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, "answered")
 
     def book(self, usage: Usage, *, estimated: bool = False) -> CostDetails:
-        """The usage that counts, and its price at the snapshot of this request."""
-        if self.target is None:
+        """The usage that counts, and its price in the snapshot of this request, at its start or now."""
+        if self.bid is None:
             raise AssertionError("nobody has answered yet")
         self.usage, self.estimated = usage, estimated
-        self.cost = tiered_cost_details(self.target.rates, self.target.context_tiers, usage)
+        price = self.bid.target.price
+        self.tariff = price.at(time.time()) if price.billed_by_completion else self.bid.tariff
+        self.cost = price_details(self.tariff, usage)
         return self.cost
 
     def close(self, ledger: Ledger, log: UsageLog | None) -> None:
@@ -131,11 +135,11 @@ class Exchange:
         if self.bid is not None:
             line.expected_cost = usd(self.bid.cost)
             line.objectives_missed = self.bid.standing is Standing.MISSES_OBJECTIVE
-        if usage is not None and self.cost is not None and target is not None:
+        if usage is not None and self.cost is not None and self.tariff is not None:
             line.input_tokens, line.output_tokens = usage.input, usage.output
             line.cached_input_tokens, line.cache_write_tokens = usage.cached_input, usage.cache_write
             line.estimated = self.estimated
-            rates, excess = rates_in_force(target.rates, target.context_tiers, usage.input)
+            rates, excess = rates_in_force(self.tariff.rates, self.tariff.context_tiers, usage.input)
             line.cost, line.rates = usd(self.cost.total), stamped(rates)
             line.excess = [stamped_excess(tier) for tier in excess]
         return line

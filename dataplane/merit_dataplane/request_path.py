@@ -10,6 +10,7 @@ import hashlib
 import logging
 import math
 import re
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import aclosing
 from typing import Any
@@ -109,7 +110,7 @@ class RequestPath:
             return await self._replay(exchange, send, kept)
 
         tier = exchange.tier = classify(route, call, headers)
-        order = merit_order(tier, call, exchange.started)
+        order = merit_order(tier, call, exchange.started, time.time() if tier.timed else 0.0)
         if not order:
             raise no_candidate(tier.name, call)
         with Guard(receive, total_seconds=route.total_seconds) as guard:

@@ -6,6 +6,7 @@ A burst of changes is one turn. A turn works on what is true now, never on what 
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import Counter, OrderedDict
 from typing import Any
@@ -164,7 +165,7 @@ class Controller:
 
     async def _quiet(self) -> None:
         """Waits for a change or for the time to list again, then until changes have ceased for a moment."""
-        while not self._wanted.is_set() and (rest := self._list_at - time.monotonic()) > 0:
+        while not self._wanted.is_set() and (rest := self._rest()) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(rest, 10.0)):
                     await self._wanted.wait()
@@ -173,6 +174,11 @@ class Controller:
         while self._wanted.is_set() and time.monotonic() < until:
             self._wanted.clear()
             await asyncio.sleep(_QUIET_SECONDS)
+
+    def _rest(self) -> float:
+        """Seconds until something is due: a list, or a status after a price has changed by the clock."""
+        current_until = self._compiled.current_until if self._compiled else math.inf
+        return min(self._list_at - time.monotonic(), current_until - time.time())
 
     async def _turn(self) -> None:
         self.turned_at, first = time.monotonic(), self._compiled is None
@@ -188,7 +194,9 @@ class Controller:
         self.turned_at = time.monotonic()
         resources = self._store.resource_set(dict(self.secrets.values))
         started = time.perf_counter()
-        compiled = await asyncio.to_thread(compile_resources, resources, self._previous, self._translations)
+        compiled = await asyncio.to_thread(
+            compile_resources, resources, self._previous, self._translations, at=time.time()
+        )
         metrics.COMPILE_SECONDS.observe(time.perf_counter() - started)
         if self._compiled is None or compiled.version != self._compiled.version:
             log.info("snapshot %s compiled from %d resources", compiled.version[:12], len(compiled.statuses))

@@ -172,6 +172,24 @@ async def test_explain_tells_the_context_tier(folder: Path) -> None:
     assert json.loads(out)["meritOrder"][0]["contextTier"] == {"above": 300, "applies": "Whole"}
 
 
+async def test_explain_at_an_instant(folder: Path) -> None:
+    period = 'periods: [{validFrom: "2099-01-01T00:00:00Z", prices: {input: "1", output: "1"}}]'
+    (folder / "prices.yaml").write_text(
+        "\n---\n".join([prices("a", "1", "1"), prices("b", "2", "2", extra=period), prices("c", "1", "1")])
+    )
+    command = ("explain", "--route", "chat", "--resources", folder, "--header", "X-Topic: legal", "--json")
+    for arguments, expected in (
+        ((), "0.000816"),
+        (("--at", "2098-12-31T23:59:59Z"), "0.000816"),
+        (("--at", "2099-01-01T01:00+01:00"), "0.000408"),
+    ):  # fmt: skip
+        _, out, _ = await run_merit(*command, *arguments, stdin=REQUEST)
+        assert json.loads(out)["meritOrder"][0]["expectedCostUSD"] == expected
+    code, _, err = await run_merit(*command, "--at", "tomorrow", stdin=REQUEST)
+    assert code == 2
+    assert "--at" in err
+
+
 async def test_explain_of_what_is_not_there(folder: Path) -> None:
     code, out, err = await run_merit("explain", "--route", "none", "--resources", folder, stdin=REQUEST)
     assert (code, out) == (1, "")

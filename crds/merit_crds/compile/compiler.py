@@ -23,15 +23,22 @@ class Compiled:
     statuses: Mapping[ResourceId, ResourceStatus]
     credentials: Mapping[str, str] = field(repr=False)
     """Values of the credentials that the snapshot names; travels apart from it."""
+    current_until: float
+    """Epoch second until which the merit orders in the statuses hold; `inf` when no price changes with time."""
 
 
 def compile_resources(
-    resources: ResourceSet, previous: Snapshot | None = None, translations: Translations | None = None
+    resources: ResourceSet,
+    previous: Snapshot | None = None,
+    translations: Translations | None = None,
+    *,
+    at: float | None = None,
 ) -> Compiled:
     """Compile a set of resources.
 
     `previous` is the snapshot in force: where a resource is invalid now, its entry there stays in force. Entries of
     resources that no longer exist are not kept. `translations` of the compile before save time and change nothing.
+    `at` is the epoch second of the merit orders in the statuses: the snapshot has the prices of all times.
     """
     translations = translations or Translations()
     translated = translations.of(resources.resources)
@@ -42,6 +49,7 @@ def compile_resources(
     )
     snapshot = linker.link(FORMAT)
     body = encode(snapshot)
+    merit_orders, current_until = translations.merit_orders(snapshot, at)
     return Compiled(
         snapshot=snapshot,
         body=body,
@@ -52,9 +60,10 @@ def compile_resources(
             settled=settled,
             unresolved=linker.unresolved,
             snapshot=snapshot,
-            merit_orders=translations.merit_orders(snapshot),
+            merit_orders=merit_orders,
         ),
         credentials={ref: _value(resources, ref) for ref in references(snapshot)},
+        current_until=current_until,
     )
 
 

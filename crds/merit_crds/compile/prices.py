@@ -1,56 +1,205 @@
-"""The prices of a ProviderPricing's models: decimals of the resource to integer rates, every default filled in."""
+"""The prices of a ProviderPricing: decimals of the resource to integer rates, every default filled in.
 
-from itertools import pairwise
+A rate is rounded once, half to even, to a whole pico-dollar per token: only a percentage can make that necessary, since
+prices have six decimals.
+"""
 
-from merit_crds.problems import Problem
-from merit_crds.snapshot.model import ContextTier, ModelPrice, Rates
-from merit_crds.v1alpha1 import ContextTierSpec, ModelPricing, Prices
-from merit_crds.v1alpha1.fields import pico, pico_per_token
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from fractions import Fraction
+from functools import reduce
+from operator import or_
+from typing import get_args
+from zoneinfo import ZoneInfoNotFoundError
 
-_CLASSES = ("input", "output", "cached_input", "cache_write")
+from merit_crds.pricing.zones import zone
+from merit_crds.problems import Problem, shown
+from merit_crds.snapshot.model import ContextTier, ModelPrice, Period, Rates, Schedule, Tariff, Window
+from merit_crds.v1alpha1 import (
+    ContextTierSpec,
+    Deviation,
+    ModelPricing,
+    Prices,
+    ProviderPricingSpec,
+    ScheduleSpec,
+    TariffSpec,
+)
+from merit_crds.v1alpha1.fields import day_seconds, epoch_day, epoch_seconds
+from merit_crds.v1alpha1.schedules import Day, WindowSpec
+
+Path = tuple[str | int, ...]
 _FIELDS = {"input": "input", "output": "output", "cached_input": "cachedInput", "cache_write": "cacheWrite"}
+_PER_TOKEN, _PER_CALL = 10**6, 10**12
+_DAYS = {day: 1 << bit for bit, day in enumerate(get_args(Day))}
+_EVERY_DAY = reduce(or_, _DAYS.values())
+_WHOLE = Fraction(1)
 
 
-def model_price(pricing: ModelPricing) -> ModelPrice:
-    """One model's entry."""
+def models(spec: ProviderPricingSpec) -> dict[str, ModelPrice]:
+    """The models' entries. The spec has no `problems`."""
+    schedules = {schedule.name: schedule for schedule in spec.schedules}
+    return {pricing.model: _model(pricing, schedules) for pricing in spec.models}
+
+
+def problems(spec: ProviderPricingSpec) -> list[Problem]:
+    """What only the whole price list can tell."""
+    found = [p for i, schedule in enumerate(spec.schedules) for p in _schedule_problems(i, schedule)]
+    names = {schedule.name for schedule in spec.schedules}
+    for i, pricing in enumerate(spec.models):
+        path: Path = ("spec", "models", i)
+        found += _tariff_problems(path, pricing, names)
+        for p, period in enumerate(pricing.periods):
+            at = (*path, "periods", p)
+            found += _tariff_problems(at, period, names)
+            start, end = _seconds(period.valid_from), _seconds(period.valid_to)
+            if start is None:
+                found.append(_no_such_day((*at, "validFrom"), period.valid_from))
+            if period.valid_to and end is None:
+                found.append(_no_such_day((*at, "validTo"), period.valid_to))
+            if start and end and end <= start:
+                words = "must be after validFrom"
+                found.append(Problem(path=(*at, "validTo"), reason=words, value=shown(period.valid_to)))
+    return found
+
+
+def _model(pricing: ModelPricing, schedules: Mapping[str, ScheduleSpec]) -> ModelPrice:
     return ModelPrice(
-        rates=_rates(pricing.prices),
+        rates=_rates(pricing.prices, _WHOLE),
+        context_tiers=_context_tiers(pricing.prices, pricing.context_tiers, _WHOLE),
         capabilities=tuple(sorted(pricing.capabilities)),
         context_window=pricing.context_window or 0,
         max_output_tokens=pricing.max_output_tokens or 0,
-        context_tiers=_context_tiers(pricing.prices, pricing.context_tiers),
+        schedules=_schedules(pricing, schedules),
+        periods=tuple(
+            Period(
+                start=epoch_seconds(period.valid_from),
+                end=epoch_seconds(period.valid_to) if period.valid_to else 0,
+                rates=_rates(period.prices, _WHOLE),
+                context_tiers=_context_tiers(period.prices, period.context_tiers, _WHOLE),
+                schedules=_schedules(period, schedules),
+            )
+            for period in sorted(pricing.periods, key=lambda p: p.valid_from)
+        ),
+        billed_by_completion=pricing.billed_by == "Completion",
     )
 
 
-def problems(m: int, pricing: ModelPricing) -> list[Problem]:
+# ---- tariffs
+
+
+def _schedules(usual: TariffSpec, schedules: Mapping[str, ScheduleSpec]) -> tuple[Schedule, ...]:
+    made = []
+    for deviation in usual.schedules:
+        hours = schedules[deviation.name]
+        made.append(
+            Schedule(
+                name=hours.name,
+                time_zone=hours.time_zone,
+                windows=tuple(_window(window) for window in hours.windows),
+                tariff=_deviating(usual, deviation),
+                holidays=tuple(sorted(map(epoch_day, hours.holidays))),
+            )
+        )
+    return tuple(made)
+
+
+def _deviating(usual: TariffSpec, deviation: Deviation) -> Tariff:
+    if deviation.prices is None:
+        factor = 1 - Fraction(deviation.percent_off or 0) / 100
+        return _tariff(usual.prices, usual.context_tiers, factor)
+    return _tariff(deviation.prices, deviation.context_tiers or (), _WHOLE)
+
+
+def _tariff(prices: Prices, tiers: tuple[ContextTierSpec, ...], factor: Fraction) -> Tariff:
+    return Tariff(rates=_rates(prices, factor), context_tiers=_context_tiers(prices, tiers, factor))
+
+
+def _rates(prices: Prices, factor: Fraction) -> Rates:
+    return Rates(
+        input=_pico(prices.input, _PER_TOKEN, factor),
+        output=_pico(prices.output, _PER_TOKEN, factor),
+        cached_input=_pico(prices.cached_input or prices.input, _PER_TOKEN, factor),
+        cache_write=_pico(prices.cache_write or prices.input, _PER_TOKEN, factor),
+        request=_pico(prices.request or "0", _PER_CALL, factor),
+    )
+
+
+def _pico(price: str, unit: int, factor: Fraction) -> int:
+    return int(Decimal(price) * unit) if factor is _WHOLE else round(Fraction(price) * unit * factor)
+
+
+def _context_tiers(base: Prices, tiers: tuple[ContextTierSpec, ...], factor: Fraction) -> tuple[ContextTier, ...]:
+    """What a tier leaves out is what the tier below *named*: an unnamed cachedInput goes on following its input."""
+    named, made = base, []
+    for tier in sorted(tiers, key=lambda t: t.above):
+        named = named.model_copy(update=tier.prices.model_dump(exclude_none=True))
+        made.append(ContextTier(above=tier.above, excess=tier.applies == "Excess", rates=_rates(named, factor)))
+    return tuple(made)
+
+
+def _window(window: WindowSpec) -> Window:
+    days = reduce(or_, (_DAYS[day] for day in window.days), 0) or _EVERY_DAY
+    return Window(days=days, start=day_seconds(window.from_), end=day_seconds(window.to))
+
+
+# ---- what is wrong
+
+
+def _tariff_problems(path: Path, tariff: TariffSpec, names: set[str]) -> Iterator[Problem]:
+    yield from _falling((*path, "contextTiers"), tariff.prices, tariff.context_tiers)
+    for i, schedule in enumerate(tariff.schedules):
+        at = (*path, "schedules", i)
+        if schedule.name not in names:
+            yield Problem(path=(*at, "name"), reason="is none of spec.schedules", value=shown(schedule.name))
+        yield from _deviation_problems(at, tariff, schedule)
+
+
+def _deviation_problems(path: Path, usual: TariffSpec, deviation: Deviation) -> Iterator[Problem]:
+    if deviation.prices is None:
+        return
+    if usual.context_tiers and deviation.context_tiers is None:
+        words = "is required beside prices, since the model has context tiers: add it, or [] for none"
+        yield Problem(path=(*path, "contextTiers"), reason=words)
+    yield from _falling((*path, "contextTiers"), deviation.prices, deviation.context_tiers or ())
+
+
+def _falling(path: Path, prices: Prices, tiers: tuple[ContextTierSpec, ...]) -> list[Problem]:
     """Context tiers that are cheaper than what lies below: a longer request would cost less than a shorter one."""
-    price = model_price(pricing)
-    below = [price.rates, *(tier.rates for tier in price.context_tiers)]
+    if not tiers:
+        return []
+    tariff, place = _tariff(prices, tiers, _WHOLE), {tier.above: i for i, tier in enumerate(tiers)}
+    below = [tariff.rates, *(tier.rates for tier in tariff.context_tiers)]
     return [
         Problem(
-            path=("spec", "models", m, "contextTiers", t, "prices"),
+            path=(*path, place[high.above], "prices"),
             reason=f"{_FIELDS[name]} can't be less than in the tier below: a longer request would cost less",
         )
-        for t, (low, high) in enumerate(pairwise(below))
-        for name in _CLASSES
-        if getattr(high, name) < getattr(low, name)
+        for low, high in zip(below, tariff.context_tiers, strict=False)
+        for name in _FIELDS
+        if getattr(high.rates, name) < getattr(low, name)
     ]
 
 
-def _rates(prices: Prices) -> Rates:
-    return Rates(
-        input=pico_per_token(prices.input),
-        output=pico_per_token(prices.output),
-        cached_input=pico_per_token(prices.cached_input or prices.input),
-        cache_write=pico_per_token(prices.cache_write or prices.input),
-        request=pico(prices.request or "0"),
-    )
+def _schedule_problems(i: int, schedule: ScheduleSpec) -> Iterator[Problem]:
+    path: Path = ("spec", "schedules", i)
+    try:
+        zone(schedule.time_zone)
+    except ZoneInfoNotFoundError:
+        words = "is no IANA time zone: use one such as 'Asia/Shanghai' or 'UTC'"
+        yield Problem(path=(*path, "timeZone"), reason=words, value=shown(schedule.time_zone))
+    for h, holiday in enumerate(schedule.holidays):
+        try:
+            epoch_day(holiday)
+        except ValueError:
+            yield _no_such_day((*path, "holidays", h), holiday)
 
 
-def _context_tiers(base: Prices, tiers: tuple[ContextTierSpec, ...]) -> tuple[ContextTier, ...]:
-    """What a tier leaves out is what the tier below *named*: an unnamed cachedInput goes on following its input."""
-    named, made = base, []
-    for tier in tiers:
-        named = named.model_copy(update=tier.prices.model_dump(exclude_none=True))
-        made.append(ContextTier(above=tier.above, excess=tier.applies == "Excess", rates=_rates(named)))
-    return tuple(made)
+def _no_such_day(path: Path, value: str) -> Problem:
+    return Problem(path=path, reason="is a day that its month does not have", value=shown(value))
+
+
+def _seconds(instant: str | None) -> int | None:
+    try:
+        return epoch_seconds(instant) if instant else None
+    except ValueError:
+        return None

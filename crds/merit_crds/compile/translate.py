@@ -97,12 +97,12 @@ def _ms(duration: str | None, default: int) -> int:
 
 
 def _pricing(resource: Resource, spec: ProviderPricingSpec) -> Entry | tuple[Problem, ...]:
-    if problems := [p for i, m in enumerate(spec.models) if m.context_tiers for p in prices.problems(i, m)]:
+    if problems := prices.problems(spec):
         return tuple(problems)
     return PricingEntry(
         generation=resource.generation,
         provider=f"{resource.id.namespace}/{spec.provider_ref.name}",
-        models={m.model: prices.model_price(m) for m in spec.models},
+        models=prices.models(spec),
     )
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from merit_crds.compile.translate import Entry, translate
-from merit_crds.pricing.merit_order import Ranked, by_price, price_index
+from merit_crds.pricing.merit_order import Prices, Ranked, by_price, price_index
 from merit_crds.problems import Problem
 from merit_crds.resources import Resource, ResourceId
-from merit_crds.snapshot.model import PricingEntry, RouteEntry, Snapshot
+from merit_crds.snapshot.model import RouteEntry, Snapshot
 
 Translation = Entry | tuple[Problem, ...]
 
@@ -20,7 +20,7 @@ class Translations:
 
     def __init__(self) -> None:
         self._by_id: dict[ResourceId, tuple[Resource, Translation]] = {}
-        self._pricings: Mapping[str, PricingEntry] = {}
+        self._prices: Prices = {}
         self._orders: dict[str, tuple[RouteEntry, tuple[Ranked, ...]]] = {}
 
     def of(self, resources: Mapping[ResourceId, Resource]) -> dict[ResourceId, Translation]:
@@ -32,25 +32,25 @@ class Translations:
         self._by_id = fresh
         return {resource_id: result for resource_id, (_, result) in fresh.items()}
 
-    def merit_orders(self, snapshot: Snapshot) -> dict[str, tuple[Ranked, ...]]:
-        """Each route's merit order by price, by the route's key."""
-        repriced = _repriced(self._pricings, snapshot.pricings)
-        prices = price_index(snapshot)
+    def merit_orders(self, snapshot: Snapshot, at: float | None) -> tuple[dict[str, tuple[Ranked, ...]], float]:
+        """Each route's merit order by price, by the route's key, and until when it holds."""
+        prices, until = price_index(snapshot, at)
+        repriced = _repriced(self._prices, prices)
         fresh = {}
         for key, route in snapshot.routes.items():
             known = self._orders.get(key)
             if known and known[0] is route and repriced.isdisjoint(_providers(route)):
                 fresh[key] = known
             else:
-                fresh[key] = (route, tuple(by_price(snapshot, route, prices)))
-        self._orders, self._pricings = fresh, snapshot.pricings
-        return {key: order for key, (_, order) in fresh.items()}
+                fresh[key] = (route, tuple(by_price(route, prices)))
+        self._orders, self._prices = fresh, prices
+        return {key: order for key, (_, order) in fresh.items()}, until
 
 
-def _repriced(old: Mapping[str, PricingEntry], new: Mapping[str, PricingEntry]) -> set[str]:
-    """Keys of the providers any of whose price lists is another one than before."""
-    changed = {entry.provider for key, entry in new.items() if old.get(key) is not entry}
-    return changed | {entry.provider for key, entry in old.items() if new.get(key) is not entry}
+def _repriced(old: Prices, new: Prices) -> set[str]:
+    """Keys of the providers any of whose models has another tariff than before."""
+    changed = {provider for (provider, model), tariff in new.items() if old.get((provider, model)) is not tariff}
+    return changed | {provider for provider, model in old if (provider, model) not in new}
 
 
 def _providers(route: RouteEntry) -> set[str]:

@@ -2,13 +2,16 @@
 
 from merit_crds.pricing.context_tiers import price_details, rates_in_force, tier_in_force, tiered_cost_details
 from merit_crds.pricing.cost import CostDetails, Usage, cost, cost_details, usd
+from merit_crds.pricing.in_force import InForce, in_force, timed
 from merit_crds.pricing.stamp import price_version, stamped, stamped_excess
 
 __all__ = [
     "CostDetails",
+    "InForce",
     "Usage",
     "cost",
     "cost_details",
+    "in_force",
     "price_details",
     "price_version",
     "rates_in_force",
@@ -16,5 +19,6 @@ __all__ = [
     "stamped_excess",
     "tier_in_force",
     "tiered_cost_details",
+    "timed",
     "usd",
 ]

@@ -12,14 +12,14 @@ prices below it still hold. What of a request it prices:
 from collections.abc import Sequence
 
 from merit_crds.pricing.cost import CostDetails, Usage, cost_details
-from merit_crds.snapshot.model import ContextTier, ModelPrice, Rates
+from merit_crds.snapshot.model import ContextTier, Rates, Tariff
 
 
-def price_details(price: ModelPrice, usage: Usage) -> CostDetails:
-    """Pico-dollars for one request on a model, by component."""
-    if not price.context_tiers:
-        return cost_details(price.rates, usage)
-    return tiered_cost_details(price.rates, price.context_tiers, usage)
+def price_details(tariff: Tariff, usage: Usage) -> CostDetails:
+    """Pico-dollars for one request, by component."""
+    if not tariff.context_tiers:
+        return cost_details(tariff.rates, usage)
+    return tiered_cost_details(tariff.rates, tariff.context_tiers, usage)
 
 
 def tiered_cost_details(rates: Rates, tiers: Sequence[ContextTier], usage: Usage) -> CostDetails:

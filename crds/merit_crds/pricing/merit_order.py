@@ -1,13 +1,15 @@
 """The merit order by price alone: what a status shows, before any live measurement."""
 
 from collections.abc import Mapping
+from math import inf
 from typing import NamedTuple
 
 from merit_crds.pricing.context_tiers import price_details
 from merit_crds.pricing.cost import Usage
-from merit_crds.snapshot.model import ModelPrice, RouteEntry, Snapshot
+from merit_crds.pricing.in_force import in_force
+from merit_crds.snapshot.model import RouteEntry, Snapshot, Tariff
 
-Prices = Mapping[tuple[str, str], ModelPrice]
+Prices = Mapping[tuple[str, str], Tariff]
 """By key of a provider and model."""
 
 
@@ -21,15 +23,26 @@ class Ranked(NamedTuple):
     """Pico-dollars per request."""
 
 
-def price_index(snapshot: Snapshot) -> Prices:
-    """Every price of a snapshot. Thousands: made once for many routes."""
-    return {(p.provider, model): price for p in snapshot.pricings.values() for model, price in p.models.items()}
+def price_index(snapshot: Snapshot, at: float | None = None) -> tuple[Prices, float]:
+    """Every tariff that holds at an epoch second, and until when; those that hold at no special time when None.
+
+    Thousands: made once for many routes.
+    """
+    prices: dict[tuple[str, str], Tariff] = {}
+    until = inf
+    for pricing in snapshot.pricings.values():
+        for model, price in pricing.models.items():
+            if at is None or not (price.periods or price.schedules):
+                prices[pricing.provider, model] = price
+            else:
+                prices[pricing.provider, model], ends = in_force(price, at)
+                until = min(until, ends)
+    return prices, until
 
 
-def by_price(snapshot: Snapshot, route: RouteEntry, prices: Prices | None = None) -> list[Ranked]:
+def by_price(route: RouteEntry, prices: Prices) -> list[Ranked]:
     """Each tier's candidates at the route's typical request, cheapest first; those below the accuracy floor last."""
     usage = Usage(uncached_input=route.typical_input_tokens, output=route.typical_output_tokens)
-    prices = price_index(snapshot) if prices is None else prices
     order = []
     for tier in route.tiers:
         ranked = [

@@ -69,16 +69,58 @@ class ContextTier(Entry, frozen=True):
     rates: Rates
 
 
-class ModelPrice(Entry, frozen=True):
-    """One model of a price list."""
+class Tariff(Entry, frozen=True):
+    """What a model costs at one time, for requests of any length."""
 
     rates: Rates
+    context_tiers: tuple[ContextTier, ...] = ()
+    """By ascending `above`."""
+
+
+class Window(Entry, frozen=True):
+    """Hours of some days."""
+
+    days: int
+    """Bits of the days on which it starts: 0 is Monday, 6 is Sunday, 7 is a holiday, whatever its day of the week."""
+    start: int
+    end: int
+    """Seconds since midnight by the zone's clock; it ends on the next day where the end is not after the start."""
+
+
+class Schedule(Entry, frozen=True):
+    """Hours of the week, and what a model costs in them."""
+
+    name: str
+    time_zone: str
+    windows: tuple[Window, ...]
+    tariff: Tariff
+    holidays: tuple[int, ...] = ()
+    """Days since 1970, in the time zone."""
+
+
+class Period(Tariff, frozen=True, kw_only=True):
+    """What a model costs for a time."""
+
+    start: int
+    end: int = 0
+    """Epoch seconds, start inclusive, end exclusive; an end of 0 is none."""
+    schedules: tuple[Schedule, ...] = ()
+    """The first that holds counts."""
+
+
+class ModelPrice(Tariff, frozen=True, kw_only=True):
+    """One model of a price list. Its own tariff holds where no period and no schedule does."""
+
     capabilities: tuple[str, ...] = ()
     context_window: int = 0
     """Tokens; 0 is unknown."""
     max_output_tokens: int = 0
-    context_tiers: tuple[ContextTier, ...] = ()
-    """By ascending `above`."""
+    schedules: tuple[Schedule, ...] = ()
+    """The first that holds counts."""
+    periods: tuple[Period, ...] = ()
+    """By ascending start. Of those that hold the last counts, and with it none of the schedules above."""
+    billed_by_completion: bool = False
+    """Which instant of a request says what it is billed by: that of its end, else that of its start."""
 
 
 class PricingEntry(Entry, frozen=True):

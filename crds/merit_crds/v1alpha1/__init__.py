@@ -17,8 +17,10 @@ from merit_crds.v1alpha1.model_route import (
     TierSpec,
     TypicalRequest,
 )
+from merit_crds.v1alpha1.prices import ContextTierSpec, Prices
 from merit_crds.v1alpha1.provider import EndpointSpec, Limits, ProviderSpec, ProviderTimeouts
-from merit_crds.v1alpha1.provider_pricing import ContextTierSpec, ModelPricing, Prices, ProviderPricingSpec
+from merit_crds.v1alpha1.provider_pricing import Deviation, ModelPricing, ProviderPricingSpec, TariffSpec
+from merit_crds.v1alpha1.schedules import ScheduleSpec
 
 SPECS: dict[str, type[BaseModel]] = {
     "Provider": ProviderSpec,
@@ -35,6 +37,7 @@ __all__ = [
     "Condition",
     "ConsumerSpec",
     "ContextTierSpec",
+    "Deviation",
     "EndpointSpec",
     "Limits",
     "ModelPricing",
@@ -46,6 +49,8 @@ __all__ = [
     "ProviderTimeouts",
     "RetryPolicy",
     "RouteRef",
+    "ScheduleSpec",
+    "TariffSpec",
     "TierSpec",
     "TypicalRequest",
 ]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from decimal import Decimal
+from datetime import date, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -83,6 +83,13 @@ Price = Annotated[
 ]
 """Decimal USD: per million tokens, or per call where the field says so. Six decimals are one pico-dollar per token."""
 
+Percent = Annotated[
+    str,
+    *_text(
+        r"^(100(\.0{1,4})?|[0-9]{1,2}(\.[0-9]{1,4})?)$", 'a decimal string from "0" to "100", such as "50"', longest=8
+    ),
+]
+
 Fraction = Annotated[
     str, *_text(r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$", 'a decimal string from "0" to "1", such as "0.92"', longest=6)
 ]
@@ -91,6 +98,29 @@ Duration = Annotated[
     str, *_text(r"^([0-9]{1,5}(h|m|s|ms)){1,4}$", "a duration such as '500ms', '30s' or '1m30s'", longest=24)
 ]
 """A Gateway API duration."""
+
+_DATE = "20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+Date = Annotated[str, *_text(rf"^{_DATE}$", "a date such as '2026-10-01'", longest=10)]
+Instant = Annotated[
+    str,
+    *_text(
+        rf"^{_DATE}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$",
+        "an instant in UTC, such as '2026-12-01T00:00:00Z'",
+        longest=20,
+    ),
+]
+StartTime = Annotated[str, *_text(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", "a time of day such as '16:30'", longest=5)]
+EndTime = Annotated[
+    str, *_text(r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$", "a time of day such as '16:30' or '24:00'", longest=5)
+]
+TimeZone = Annotated[
+    str,
+    *_text(
+        r"^[A-Za-z][-A-Za-z0-9_+]*(/[A-Za-z][-A-Za-z0-9_+]*){0,2}$",
+        "an IANA time zone such as 'Asia/Shanghai' or 'UTC'",
+        longest=48,
+    ),
+]
 
 Pattern = Annotated[str, *_text(r"^[^\x00]+$", "an RE2 pattern such as '(?i)refund|chargeback'", longest=256)]
 
@@ -126,14 +156,19 @@ def milliseconds(duration: str) -> int:
     return sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"([0-9]+)(ms|h|m|s)", duration))
 
 
-def pico_per_token(price: str) -> int:
-    """USD per million tokens as pico-dollars (1e-12 USD) per token, exactly."""
-    return int(Decimal(price) * 1_000_000)
+def epoch_seconds(instant: str) -> int:
+    """An `Instant` in seconds since 1970. Raises ValueError for a day that no month has."""
+    return int(datetime.fromisoformat(instant).timestamp())
 
 
-def pico(price: str) -> int:
-    """USD as pico-dollars, exactly."""
-    return int(Decimal(price) * 1_000_000_000_000)
+def epoch_day(day: str) -> int:
+    """A `Date` in days since 1970. Raises ValueError for a day that no month has."""
+    return date.fromisoformat(day).toordinal() - date(1970, 1, 1).toordinal()
+
+
+def day_seconds(time: str) -> int:
+    """A `StartTime` or `EndTime` in seconds since midnight."""
+    return int(time[:2]) * 3600 + int(time[3:]) * 60
 
 
 def listed(

@@ -1,12 +1,13 @@
 """ProviderPricing: what a provider charges, per model."""
 
-from itertools import pairwise
 from typing import Final, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from merit_crds.v1alpha1.fields import ModelName, ObjectName, Part, Price, Tokens, checked, listed
+from merit_crds.v1alpha1.fields import Instant, ModelName, Name, ObjectName, Part, Percent, Tokens, checked, listed
+from merit_crds.v1alpha1.prices import ContextTiers, Prices
+from merit_crds.v1alpha1.schedules import ScheduleSpec
 
 Capability = Literal[
     "Streaming", "Tools", "ParallelTools", "JsonObject", "JsonSchema", "Images", "Audio", "Logprobs", "Embeddings"
@@ -19,82 +20,81 @@ class ProviderRef(Part):
     name: ObjectName = Field(description="Name of the Provider.")
 
 
-class Prices(Part):
-    """Decimal strings in USD per million tokens; `request` in USD per call."""
-
-    input: Price = Field(description="Input tokens that the provider did not read from its cache.")
-    output: Price = Field(description="Output tokens, reasoning included.")
-    cached_input: Price | None = Field(
-        default=None, description="Input tokens read from the provider's cache; default: input."
-    )
-    cache_write: Price | None = Field(
-        default=None, description="Input tokens written to the provider's cache; default: input."
-    )
-    request: Price | None = Field(default=None, description="Per call, in USD; default 0.")
+_ONE_OF_TWO: Final = "needs either prices or percentOff"
+_TIERS_OF_PRICES: Final = "contextTiers go with prices: percentOff is taken off the model's own tiers"
 
 
-_NAMES_A_PRICE: Final = "a context tier needs at least one of input, output, cachedInput, cacheWrite"
-
-
-class ContextTierPrices(Part):
-    """Decimal strings in USD per million tokens; what is left out is charged as in the tier below."""
+class Deviation(Part):
+    """What is charged instead of a model's usual prices: prices of its own, or a percentage less."""
 
     model_config = ConfigDict(
         json_schema_extra=checked(
-            (
-                " || ".join(f"has(self.{name})" for name in ("input", "output", "cachedInput", "cacheWrite")),
-                _NAMES_A_PRICE,
-            )
+            ("has(self.prices) != has(self.percentOff)", _ONE_OF_TWO),
+            ("has(self.prices) || !has(self.contextTiers)", _TIERS_OF_PRICES),
         )
     )
 
-    input: Price | None = Field(default=None, description="Input tokens; default: as in the tier below.")
-    output: Price | None = Field(default=None, description="Output tokens; default: as in the tier below.")
-    cached_input: Price | None = Field(
-        default=None, description="Default: as in the tier below; this tier's input where no tier below names it."
+    prices: Prices | None = Field(default=None, description="USD per million tokens, decimal strings.")
+    context_tiers: ContextTiers | None = Field(
+        default=None, description="Those of `prices`. A model with context tiers needs them here too: [] are none."
     )
-    cache_write: Price | None = Field(
-        default=None, description="Default: as in the tier below; this tier's input where no tier below names it."
-    )
+    percent_off: Percent | None = Field(default=None, description="Percent off each price, context tiers included.")
 
     @model_validator(mode="after")
-    def _names_a_price(self) -> "ContextTierPrices":
-        if self.input is None and self.output is None and self.cached_input is None and self.cache_write is None:
-            raise PydanticCustomError("empty_prices", _NAMES_A_PRICE)
+    def _one_of_two(self) -> "Deviation":
+        if (self.prices is None) == (self.percent_off is None):
+            raise PydanticCustomError("deviation", _ONE_OF_TWO)
+        if self.prices is None and self.context_tiers is not None:
+            raise PydanticCustomError("deviation", _TIERS_OF_PRICES)
         return self
 
 
-_EXCESS_IS_INPUT: Final = "a tier that applies to the Excess can't price output: only input tokens are above it"
+class ModelSchedule(Deviation):
+    """What a model costs while a schedule holds."""
+
+    name: Name = Field(description="One of spec.schedules.")
 
 
-class ContextTierSpec(Part):
-    """Prices of requests with a long input."""
+class TariffSpec(Part):
+    """What a model costs: its prices and what deviates from them."""
 
-    model_config = ConfigDict(
-        json_schema_extra=checked(("self.applies != 'Excess' || !has(self.prices.output)", _EXCESS_IS_INPUT))
+    prices: Prices = Field(description="USD per million tokens, decimal strings.")
+    context_tiers: ContextTiers = Field(
+        default=(),
+        description="Prices of requests with a long input; no price may fall from one to the next above.",
+    )
+    schedules: tuple[ModelSchedule, ...] = Field(
+        default=(),
+        max_length=8,
+        description="Prices at certain hours; the first that holds counts.",
+        json_schema_extra=listed(keys=("name",)),
     )
 
-    above: Tokens = Field(description="Holds for requests of more input tokens than these, of all classes together.")
-    applies: Literal["Whole", "Excess"] = Field(
-        description="Whole: to the whole request. Excess: to the input tokens above it alone."
+
+class PeriodSpec(TariffSpec):
+    """What a model costs from an instant on."""
+
+    valid_from: Instant = Field(description="Instant from which it holds, inclusive.")
+    valid_to: Instant | None = Field(
+        default=None, description="Instant from which it no longer holds; never, if absent."
     )
-    prices: ContextTierPrices = Field(description="USD per million tokens, decimal strings.")
-
-    @model_validator(mode="after")
-    def _excess_is_input(self) -> "ContextTierSpec":
-        if self.applies == "Excess" and self.prices.output is not None:
-            raise PydanticCustomError("excess_output", _EXCESS_IS_INPUT)
-        return self
 
 
-_TIERS_ASCEND: Final = "context tiers must be in ascending order of above, each with another one"
-
-
-class ModelPricing(Part):
+class ModelPricing(TariffSpec):
     """One model: its prices and what it can do."""
 
     model: ModelName = Field(description="The vendor's name of the model.")
-    prices: Prices = Field(description="USD per million tokens, decimal strings.")
+    billed_by: Literal["Start", "Completion"] = Field(
+        default="Start",
+        description="Which instant of a request says what period and schedule it is billed by; default Start.",
+    )
+    periods: tuple[PeriodSpec, ...] = Field(
+        default=(),
+        max_length=8,
+        description="Other prices for a time. While one holds, it replaces prices, contextTiers and schedules, those "
+        "that it lacks too; of several that hold, the one with the latest validFrom counts.",
+        json_schema_extra=listed(keys=("validFrom",)),
+    )
     capabilities: tuple[Capability, ...] = Field(
         default=("Streaming",),
         max_length=16,
@@ -105,32 +105,18 @@ class ModelPricing(Part):
         default=None, description="Input and output tokens together; unknown when absent."
     )
     max_output_tokens: Tokens | None = Field(default=None, description="Most output tokens of one answer.")
-    context_tiers: tuple[ContextTierSpec, ...] = Field(
-        default=(),
-        max_length=8,
-        description="Prices of requests with a long input, by ascending `above`; no price may fall from tier to tier.",
-        json_schema_extra=listed(
-            rules=[
-                (
-                    "self.map(t, t.above).isSorted() && self.all(t, self.exists_one(o, o.above == t.above))",
-                    _TIERS_ASCEND,
-                )
-            ]
-        ),
-    )
-
-    @field_validator("context_tiers")
-    @classmethod
-    def _tiers_ascend(cls, tiers: tuple[ContextTierSpec, ...]) -> tuple[ContextTierSpec, ...]:
-        if any(low.above >= high.above for low, high in pairwise(tiers)):
-            raise PydanticCustomError("context_tiers", _TIERS_ASCEND)
-        return tiers
 
 
 class ProviderPricingSpec(Part):
     """What one provider charges."""
 
     provider_ref: ProviderRef = Field(description="The Provider that these prices are of.")
+    schedules: tuple[ScheduleSpec, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Hours of the week at which models may cost something else.",
+        json_schema_extra=listed(keys=("name",)),
+    )
     models: tuple[ModelPricing, ...] = Field(
         min_length=1,
         max_length=256,

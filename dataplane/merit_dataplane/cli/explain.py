@@ -3,6 +3,8 @@
 import argparse
 import json
 import sys
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--secrets", type=Path, metavar="DIR", help="Secrets as files: DIR/[NAMESPACE/]NAME/KEY")
     parser.add_argument(
         "--header", action="append", default=[], metavar="'NAME: VALUE'", help="a request header (repeatable)"
+    )
+    parser.add_argument(
+        "--at", type=_instant, metavar="INSTANT", help="at which prices hold, e.g. 2026-12-01T00:00:00Z, default now"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -55,13 +60,20 @@ def run(args: argparse.Namespace) -> int:
         (n.strip().lower().encode(), v.strip().encode()) for n, _, v in (h.partition(":") for h in args.header)
     )
     tier = classify(route, call, headers)
-    bids = explain(tier, call, 0.0)
+    bids = explain(tier, call, 0.0, time.time() if args.at is None else args.at)
     print(
         json.dumps(_document(route, tier.name, call, bids), indent=2)
         if args.json
         else _table(route, tier.name, call, bids)
     )
     return 0
+
+
+def _instant(text: str) -> float:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("needs an offset, or Z for UTC")
+    return moment.timestamp()
 
 
 def _route(tables: Tables, wanted: str) -> RoutePlan | None:
@@ -101,7 +113,7 @@ def _document(route: RoutePlan, tier: str, call: Call, bids: list[Bid]) -> dict[
 
 
 def _context_tier(bid: Bid, call: Call) -> dict[str, Any] | None:
-    held = tier_in_force(bid.target.context_tiers, call.input_tokens)
+    held = tier_in_force(bid.tariff.context_tiers, call.input_tokens)
     return {"above": held.above, "applies": "Excess" if held.excess else "Whole"} if held else None
 
 
@@ -112,7 +124,7 @@ def _table(route: RoutePlan, tier: str, call: Call, bids: list[Bid]) -> str:
     for place, bid in enumerate(bids, 1):
         dearer = f"+{100 * (bid.cost - cheapest) / cheapest:.0f} %" if place > 1 and cheapest and not bid.reason else ""
         standing = bid.standing.name.lower().replace("_", " ")
-        held = tier_in_force(bid.target.context_tiers, call.input_tokens)
+        held = tier_in_force(bid.tariff.context_tiers, call.input_tokens)
         tiered = f"context tier above {held.above} tokens" if held else ""
         why = ", ".join(words for words in (bid.reason or dearer, tiered) if words)
         rows.append((str(place), bid.target.labels[2], bid.target.model, usd(bid.cost), standing, why))

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from merit_crds.pricing import Usage, tiered_cost_details
+from merit_crds.snapshot import Tariff
 from merit_dataplane.snapshots.tables import Target, TierPlan
 from merit_dataplane.wire.features import names
 from merit_dataplane.wire.openai_request import Call
@@ -36,27 +37,32 @@ class Bid(NamedTuple):
     name: tuple[str, ...]
     """Breaks ties, so that equal prices have a fixed order."""
     target: Target
+    tariff: Tariff
+    """What it was priced at, and is billed by."""
     reason: str = ""
     """Why it is not admissible."""
 
 
-def merit_order(tier: TierPlan, call: Call, now: float) -> list[Bid]:
-    """Bids of all candidates but the incapable ones, best first. `now`: `loop.time()`."""
-    bids = [bid for bid in _bids(tier, call, now) if bid.standing is not Standing.INCAPABLE]
+def merit_order(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
+    """Bids of all candidates but the incapable ones, best first.
+
+    `now` is `loop.time()`; `wall` is the epoch second at which prices are looked up where time changes them.
+    """
+    bids = [bid for bid in _bids(tier, call, now, wall) if bid.standing is not Standing.INCAPABLE]
     bids.sort(key=_key)
     return bids
 
 
-def explain(tier: TierPlan, call: Call, now: float) -> list[Bid]:
+def explain(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
     """Bids of all candidates, each with the reason why it is not first."""
-    return sorted(_bids(tier, call, now), key=_key)
+    return sorted(_bids(tier, call, now, wall), key=_key)
 
 
 def _key(bid: Bid) -> tuple[int, tuple[float, ...], int, tuple[str, ...]]:
     return bid[:4]
 
 
-def _bids(tier: TierPlan, call: Call, now: float) -> list[Bid]:
+def _bids(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
     """The hot loop: a candidate in good standing is found so with a few comparisons and no call but two."""
     bids = []
     features, input_tokens, output_limit, choices = call.features, call.input_tokens, call.output_limit, call.choices
@@ -66,21 +72,22 @@ def _bids(tier: TierPlan, call: Call, now: float) -> list[Bid]:
         limit = target.max_output_tokens
         if output_limit and (not limit or output_limit < limit):
             limit = output_limit
-        rates = target.rates
+        tariff = target.price.at(wall) if tier.timed else target.price.tariff
+        rates = tariff.rates
         output = target.learned.expected_output.tokens(limit) * choices
-        if target.context_tiers:
-            price = tiered_cost_details(rates, target.context_tiers, Usage(input_tokens, output)).total
+        if tariff.context_tiers:
+            price = tiered_cost_details(rates, tariff.context_tiers, Usage(input_tokens, output)).total
         else:
             price = input_tokens * rates.input + output * rates.output + rates.request
         name = target.labels[2:]
         if features & ~target.features or 0 < target.context_window < context:
-            bids.append(Bid(Standing.INCAPABLE, (), price, name, target, _incapable(target, call)))
+            bids.append(Bid(Standing.INCAPABLE, (), price, name, target, tariff, _incapable(target, call)))
         elif reason := _unavailable(target, now):
-            bids.append(Bid(Standing.UNAVAILABLE, (), price, name, target, reason))
+            bids.append(Bid(Standing.UNAVAILABLE, (), price, name, target, tariff, reason))
         elif (has_ceiling or target.accuracy < tier.accuracy) and (miss := _misses(tier, target, call, now)):
-            bids.append(Bid(Standing.MISSES_OBJECTIVE, miss[:2], price, name, target, miss[2]))
+            bids.append(Bid(Standing.MISSES_OBJECTIVE, miss[:2], price, name, target, tariff, miss[2]))
         else:
-            bids.append(Bid(Standing.ADMISSIBLE, (), price, name, target))
+            bids.append(Bid(Standing.ADMISSIBLE, (), price, name, target, tariff))
     return bids
 
 

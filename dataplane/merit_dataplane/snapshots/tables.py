@@ -11,12 +11,11 @@ import re2
 
 from merit_crds.credentials import Credentials
 from merit_crds.pricing import price_version
+from merit_crds.pricing.zones import zone
 from merit_crds.snapshot import (
     ConsumerEntry,
-    ContextTier,
     ModelPrice,
     ProviderEntry,
-    Rates,
     RouteEntry,
     Snapshot,
     Tier,
@@ -25,6 +24,7 @@ from merit_crds.snapshot import (
 from merit_dataplane.live import Learned, Live
 from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.health import EndpointHealth
+from merit_dataplane.snapshots.current_price import CurrentPrice
 from merit_dataplane.wire.features import mask
 from merit_dataplane.wire.openai_request import Operation
 
@@ -67,10 +67,9 @@ class Target:
     provider: ProviderPlan
     model: str
     model_json: msgspec.Raw
-    rates: Rates
-    context_tiers: tuple[ContextTier, ...]
+    price: CurrentPrice
     price_list: str
-    """`namespace/name` of the ProviderPricing that these rates are of."""
+    """`namespace/name` of the ProviderPricing that this price is of."""
     price_version: str
     features: int
     context_window: int
@@ -108,6 +107,8 @@ class TierPlan:
     percentile: int
     first_token_seconds: float
     total_seconds: float
+    timed: bool
+    """Whether time changes the price of a target."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,6 +146,7 @@ class Tables:
 
 class _Priced(NamedTuple):
     price: ModelPrice
+    current: CurrentPrice
     price_list: str
     version: str
 
@@ -180,7 +182,10 @@ class Builder:
             for price in pricing.models.values():
                 _check(price)
             version = price_version(pricing)
-            prices |= {(pricing.provider, m): _Priced(price, key, version) for m, price in pricing.models.items()}
+            prices |= {
+                (pricing.provider, model): _Priced(price, CurrentPrice(price), key, version)
+                for model, price in pricing.models.items()
+            }
             yield
         routes: dict[str, RoutePlan] = {}
         for key, route in snapshot.routes.items():
@@ -263,8 +268,7 @@ class Builder:
                     provider=provider,
                     model=candidate.model,
                     model_json=msgspec.Raw(msgspec.json.encode(candidate.model)),
-                    rates=price.rates,
-                    context_tiers=price.context_tiers,
+                    price=priced.current,
                     price_list=priced.price_list,
                     price_version=priced.version,
                     features=mask(price.capabilities),
@@ -295,6 +299,7 @@ class Builder:
             percentile=tier.percentile,
             first_token_seconds=tier.first_token_ms / 1000,
             total_seconds=tier.total_ms / 1000,
+            timed=any(target.price.timed for target in targets),
         )
 
     def _consumer(
@@ -320,12 +325,22 @@ class Builder:
 
 
 def _check(price: ModelPrice) -> None:
-    """Raises ValueError for what would price requests wrongly."""
-    if any(min(msgspec.structs.astuple(r)) < 0 for r in (price.rates, *(tier.rates for tier in price.context_tiers))):
-        raise ValueError("a price is negative")
-    above = [tier.above for tier in price.context_tiers]
-    if above and (above[0] < 0 or any(low >= high for low, high in pairwise(above))):
-        raise ValueError("context tiers are not in ascending order")
+    """Raises ValueError for what would price requests wrongly, KeyError for a time zone that this pod doesn't know."""
+    schedules = [*price.schedules, *(schedule for period in price.periods for schedule in period.schedules)]
+    for tariff in (price, *price.periods, *(schedule.tariff for schedule in schedules)):
+        all_rates = (tariff.rates, *(tier.rates for tier in tariff.context_tiers))
+        if any(min(msgspec.structs.astuple(rates)) < 0 for rates in all_rates):
+            raise ValueError("a price is negative")
+        above = [tier.above for tier in tariff.context_tiers]
+        if above and (above[0] < 0 or any(low >= high for low, high in pairwise(above))):
+            raise ValueError("context tiers are not in ascending order")
+    if any(early.start >= late.start for early, late in pairwise(price.periods)):
+        raise ValueError("periods are not in ascending order")
+    for schedule in schedules:
+        zone(schedule.time_zone)
+        for window in schedule.windows:
+            if not 0 <= window.start < 86_400 or not 0 <= window.end <= 86_400:
+                raise ValueError("a window is not within a day")
 
 
 def _when(condition: TierCondition) -> When:

@@ -9,11 +9,16 @@ from hypothesis import strategies as st
 from merit_crds.pricing import Usage, cost, cost_details, usd
 from merit_crds.pricing.cost import PICO
 from merit_crds.snapshot import Rates
-from merit_crds.v1alpha1.fields import milliseconds, pico, pico_per_token
+from merit_crds.v1alpha1.fields import milliseconds
 from tests.unit.crds.worlds import quick
 
 prices = st.integers(0, 9_999_999_999_999).map(lambda n: str(Decimal(n).scaleb(-6)))
 tokens = st.integers(0, 100_000_000)
+
+
+def per_token(price: str) -> int:
+    """USD per million tokens as pico-dollars per token."""
+    return int(Decimal(price).scaleb(6))
 
 
 @quick
@@ -22,11 +27,11 @@ def test_cost_is_exact(
     uncached: str, output: str, cached: str, write: str, request: str, a: int, b: int, c: int, d: int
 ) -> None:
     rates = Rates(
-        input=pico_per_token(uncached),
-        output=pico_per_token(output),
-        cached_input=pico_per_token(cached),
-        cache_write=pico_per_token(write),
-        request=pico(request),
+        input=per_token(uncached),
+        output=per_token(output),
+        cached_input=per_token(cached),
+        cache_write=per_token(write),
+        request=int(Decimal(request).scaleb(12)),
     )
     usage = Usage(uncached_input=a, output=b, cached_input=c, cache_write=d)
 
@@ -66,7 +71,7 @@ def test_usd(amount: int, shown: str) -> None:
 
 def test_finsync_pays_what_the_design_says() -> None:
     """300 in and 60 out at 0.15 and 0.60 USD per million."""
-    rates = Rates(input=pico_per_token("0.15"), output=pico_per_token("0.60"), cached_input=0, cache_write=0)
+    rates = Rates(input=per_token("0.15"), output=per_token("0.60"), cached_input=0, cache_write=0)
     assert usd(cost(rates, Usage(uncached_input=300, output=60))) == "0.000081"
 
 

@@ -38,7 +38,8 @@ def _provider(draw: st.DrawFn, n: int) -> dict[str, Any]:
 
 def _pricing(draw: st.DrawFn, n: int) -> dict[str, Any]:
     models = [_model(draw, i) for i in range(draw(st.integers(1, 3)))]
-    return {"providerRef": {"name": f"p{n}"}, "models": models}
+    schedules = [{"name": "night", "timeZone": "Europe/Berlin", "windows": [{"from": "22:00", "to": "06:00"}]}]
+    return {"providerRef": {"name": f"p{n}"}, "schedules": schedules, "models": models}
 
 
 def _model(draw: st.DrawFn, n: int) -> dict[str, Any]:
@@ -47,7 +48,14 @@ def _model(draw: st.DrawFn, n: int) -> dict[str, Any]:
         {"above": above, "applies": draw(st.sampled_from(["Whole", "Excess"])), "prices": {"input": prices["input"]}}
         for above in sorted(draw(st.sets(st.integers(1, 10**6), max_size=3)))
     ]
-    return {"model": f"m{n}", "prices": _some(draw, prices, request=amounts), "contextTiers": tiers}
+    model = {"model": f"m{n}", "prices": _some(draw, prices, request=amounts), "contextTiers": tiers}
+    return _some(
+        draw,
+        model,
+        billedBy=st.sampled_from(["Start", "Completion"]),
+        schedules=st.just([{"name": "night", "percentOff": "12.5"}]),
+        periods=st.sampled_from([[], [{"validFrom": "2026-12-01T00:00:00Z", "prices": prices}]]),
+    )
 
 
 def _tier(draw: st.DrawFn, name: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from tests.support.resources import CONSUMER, candidate, compiled, prices, provi
 
 URL = "http://127.0.0.1:9/v1"
 NOW = 1000.0
+WALL = 1_790_000_000.0
 
 
 def chat(text: str = "hi", **fields: Any) -> Call:
@@ -40,7 +41,7 @@ def of(names: dict[str, tuple[str, str]], *, tiers: str = "", **price_fields: st
 
 
 def order(route_plan: RoutePlan, call: Call, now: float = NOW) -> list[str]:
-    return [bid.target.labels[2].split("/")[1] for bid in merit_order(route_plan.tiers[0], call, now)]
+    return [bid.target.labels[2].split("/")[1] for bid in merit_order(route_plan.tiers[0], call, now, WALL)]
 
 
 def target(route_plan: RoutePlan, name: str) -> Target:
@@ -150,15 +151,15 @@ def test_equal_prices_have_a_fixed_order() -> None:
 
 def test_choices_multiply_the_expected_output() -> None:
     one = of({"a": ("0", "1")}).tiers[0]
-    cost = merit_order(one, chat(max_tokens=100), NOW)[0].cost
-    assert merit_order(one, chat(max_tokens=100, n=3), NOW)[0].cost == 3 * cost
+    cost = merit_order(one, chat(max_tokens=100), NOW, WALL)[0].cost
+    assert merit_order(one, chat(max_tokens=100, n=3), NOW, WALL)[0].cost == 3 * cost
 
 
 def test_expected_output_is_bounded_by_the_model_and_by_the_request() -> None:
     short = of({"a": ("0", "1")}, extra="maxOutputTokens: 50").tiers[0]
-    assert merit_order(short, chat(), NOW)[0].cost == 50 * 10**6
-    assert merit_order(short, chat(max_tokens=20), NOW)[0].cost == 20 * 10**6
-    assert merit_order(of({"a": ("0", "1")}).tiers[0], chat(), NOW)[0].cost == 256 * 10**6
+    assert merit_order(short, chat(), NOW, WALL)[0].cost == 50 * 10**6
+    assert merit_order(short, chat(max_tokens=20), NOW, WALL)[0].cost == 20 * 10**6
+    assert merit_order(of({"a": ("0", "1")}).tiers[0], chat(), NOW, WALL)[0].cost == 256 * 10**6
 
 
 @pytest.mark.parametrize(
@@ -174,15 +175,15 @@ def test_expected_output_is_bounded_by_the_model_and_by_the_request() -> None:
 def test_a_candidate_that_cant_is_left_out_and_explain_says_why(fields: dict[str, Any], reason: str) -> None:
     one = of({"a": ("1", "1")}, capabilities="Logprobs", extra="contextWindow: 1000").tiers[0]
     call = chat(**fields)
-    assert merit_order(one, call, NOW) == []
-    assert [(bid.standing, bid.reason) for bid in explain(one, call, NOW)] == [(Standing.INCAPABLE, reason)]
+    assert merit_order(one, call, NOW, WALL) == []
+    assert [(bid.standing, bid.reason) for bid in explain(one, call, NOW, WALL)] == [(Standing.INCAPABLE, reason)]
 
 
 def test_a_cooling_account_comes_last_and_recovers() -> None:
     two = of({"a": ("1", "1"), "b": ("2", "2")})
     target(two, "a").provider.account.rate_limited(NOW, 5)
     assert order(two, chat()) == ["b", "a"]
-    assert "rate limited for 5.0 s more" in [bid.reason for bid in explain(two.tiers[0], chat(), NOW)]
+    assert "rate limited for 5.0 s more" in [bid.reason for bid in explain(two.tiers[0], chat(), NOW, WALL)]
     assert order(two, chat(), NOW + 5) == ["a", "b"]
 
 
@@ -201,7 +202,7 @@ def test_an_open_circuit_comes_last_unless_another_endpoint_is_well() -> None:
     for _ in range(5):
         second.health.failed(NOW)
     assert order(two, chat()) == ["b", "a"]
-    assert "circuit open for 30 s more" in [bid.reason for bid in explain(two.tiers[0], chat(), NOW)]
+    assert "circuit open for 30 s more" in [bid.reason for bid in explain(two.tiers[0], chat(), NOW, WALL)]
 
 
 GOALS = """[{{name: all, candidates: [{}], objectives: {{{}}}}}]"""
@@ -211,7 +212,7 @@ def test_who_misses_the_accuracy_floor_comes_after_all_who_meet_it() -> None:
     who = ", ".join([candidate("a", accuracy="0.5"), candidate("b", accuracy="0.9"), candidate("c")])
     three = of({"a": ("1", "1"), "b": ("9", "9"), "c": ("1", "1")}, tiers=GOALS.format(who, 'accuracy: "0.8"'))
     assert order(three, chat()) == ["b", "a", "c"]
-    reasons = {bid.target.labels[2]: bid.reason for bid in explain(three.tiers[0], chat(), NOW)}
+    reasons = {bid.target.labels[2]: bid.reason for bid in explain(three.tiers[0], chat(), NOW, WALL)}
     assert reasons["default/a"] == "accuracy 0.5 is below 0.8"
     assert reasons["default/b"] == ""
 
@@ -231,7 +232,7 @@ def test_a_slow_candidate_comes_later_once_enough_is_known() -> None:
     assert order(two, chat()) == ["a", "b"]
     target(two, "a").learned.total.observe(2.0, NOW)
     assert order(two, chat(), NOW + 2) == ["b", "a"]
-    assert "p90 latency" in " ".join(bid.reason for bid in explain(two.tiers[0], chat(), NOW + 2))
+    assert "p90 latency" in " ".join(bid.reason for bid in explain(two.tiers[0], chat(), NOW + 2, WALL))
     # five minutes without traffic: too little is known, it is tried again
     assert order(two, chat(), NOW + 300) == ["a", "b"]
 
@@ -252,7 +253,7 @@ def test_explain_lists_everyone_in_the_order_of_the_classes() -> None:
     documents = [provider(n, URL) for n in "abcd"] + [prices(n, "1", "1") for n in "abc"]
     four = plan(*documents, prices("d", "0", "0", capabilities="Tools"), route_of(GOALS.format(who, 'accuracy: "0.8"')))
     target(four, "c").provider.account.rate_limited(NOW, 5)
-    bids = explain(four.tiers[0], chat(stream=True), NOW)
+    bids = explain(four.tiers[0], chat(stream=True), NOW, WALL)
     assert [(b.target.labels[2][-1], b.standing) for b in bids] == [
         ("b", Standing.ADMISSIBLE),
         ("a", Standing.MISSES_OBJECTIVE),
@@ -286,5 +287,5 @@ def test_the_order_is_that_of_the_exact_cost_whatever_the_order_of_the_input(
     shuffled = data.draw(st.permutations(list(names)))
     route_plan = of({name: names[name] for name in shuffled})
     assert order(route_plan, call) == expected
-    bids = merit_order(route_plan.tiers[0], call, NOW)
+    bids = merit_order(route_plan.tiers[0], call, NOW, WALL)
     assert [Decimal(bid.cost) / 10**12 for bid in bids] == [exact(name) for name in expected]
