@@ -208,7 +208,7 @@ async def test_sigterm_drains(tmp_path: Path) -> None:
             assert answer.content == CHUNK * 25 + DONE
             assert await asyncio.wait_for(merit.process.wait(), 10) == 0
             await merit.says("stopped")
-            assert len([line for line in merit.log if '"stream":true' in line]) == 1
+            assert len([line for line in merit.log if '"Streaming"' in line]) == 1
 
 
 async def test_the_grace_period_bounds_the_end(tmp_path: Path) -> None:
