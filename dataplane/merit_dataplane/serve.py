@@ -27,7 +27,7 @@ from merit_dataplane.snapshots.folder import FolderSource
 from merit_dataplane.snapshots.holder import SnapshotHolder
 from merit_dataplane.snapshots.last_good import LastGoodDisk, restore
 from merit_dataplane.snapshots.receiver import Receiver
-from merit_dataplane.upstream.aiohttp_client import AiohttpClient
+from merit_dataplane.upstream.http1_client import Http1Client
 
 log = logging.getLogger("merit.serve")
 _RESTORE_EVERY_SECONDS = 2.0
@@ -39,14 +39,14 @@ class Gateway:
 
     holder: SnapshotHolder
     path: RequestPath
-    client: AiohttpClient
+    client: Http1Client
     ledger: Ledger
     usage_log: UsageLog | None
 
 
 def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
     """Makes the parts. A usage log that is given takes the place of the settings' own."""
-    holder, ledger, client = SnapshotHolder(Live()), Ledger(), AiohttpClient()
+    holder, ledger, client = SnapshotHolder(Live()), Ledger(), Http1Client()
     usage_log = usage_log or _usage_log(settings)
     path = RequestPath(
         holder=holder,

@@ -53,7 +53,7 @@ class Header(Part):
 class ProviderTimeouts(Part):
     """Limits of one attempt; a ModelRoute may narrow them."""
 
-    connect: Duration | None = Field(default=None, description="TCP and TLS, default 2s.")
+    connect: Duration | None = Field(default=None, description="Name, TCP and TLS together, default 2s.")
     first_byte: Duration | None = Field(
         default=None, description="From the request to the response's head, default 30s."
     )

@@ -9,7 +9,7 @@ import zlib
 import pytest
 
 from merit_dataplane.client_connection import ClientConnection
-from merit_dataplane.upstream.aiohttp_client import refused
+from merit_dataplane.upstream.addresses import refused
 from tests.support.gateway import Running, Script, eventually, gateway, over, says
 from tests.support.resources import CONSUMER_KEY, prices, provider, route
 from tests.unit.dataplane.conftest import Vendors

@@ -108,7 +108,7 @@ for module in pkgutil.walk_packages(package.__path__, {package!r} + "."):
 
 BLOCKED = {
     "merit_crds": ["merit_dataplane", "merit_operator", "kopf", "kubernetes", "fastapi", "httpx", "aiohttp"],
-    "merit_dataplane": ["merit_operator", "kopf", "kubernetes", "openai"],
+    "merit_dataplane": ["merit_operator", "kopf", "kubernetes", "openai", "aiohttp"],
     "merit_operator": ["merit_dataplane", "fastapi", "uvicorn", "httpx", "openai", "watchfiles"],
 }
 
