@@ -9,16 +9,34 @@ _KEPT_SECONDS = 10.0
 _MOST_NAMES = 1024
 
 
+_METADATA = frozenset(
+    map(
+        ipaddress.ip_address,
+        (
+            "fd00:ec2::254",  # AWS
+            "168.63.129.16",  # Azure: its metadata is link-local, but this one hands out the machine's configuration
+            "100.100.100.200",  # Alibaba
+        ),
+    )
+)
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_LOW_32_BITS = 0xFFFF_FFFF
+
+
 class RefusedAddressError(OSError):
     """The name resolves to an address that no provider can have."""
 
 
 @functools.lru_cache(maxsize=4096)
 def refused(address: str) -> bool:
-    """Link-local addresses are refused: cloud metadata services give credentials away there."""
+    """Cloud metadata services give credentials away: their addresses are refused, and all that are link-local.
+
+    So are multicast and unspecified addresses. Raises ValueError when it is no address.
+    """
     ip = ipaddress.ip_address(address.split("%", 1)[0])
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return (mapped or ip).is_link_local or (mapped or ip).is_multicast or (mapped or ip).is_unspecified
+    if isinstance(ip, ipaddress.IPv6Address):  # an IPv4 address may be in it
+        ip = ipaddress.IPv4Address(int(ip) & _LOW_32_BITS) if ip in _NAT64 else ip.ipv4_mapped or ip
+    return ip in _METADATA or ip.is_link_local or ip.is_multicast or ip.is_unspecified
 
 
 def is_literal(host: str) -> bool:
