@@ -19,6 +19,7 @@ from merit_crds.pricing import CostDetails, Usage, usd
 from merit_dataplane.caching.exact import ExactStore, Kept
 from merit_dataplane.caching.key import exact_key
 from merit_dataplane.dispatch.merit_order import Bid, Standing, merit_order
+from merit_dataplane.dispatch.refusal import nobody_can
 from merit_dataplane.dispatch.tiers import classify
 from merit_dataplane.exchange import CLIENT_GONE, Exchange
 from merit_dataplane.observability.ledger import Ledger
@@ -112,7 +113,7 @@ class RequestPath:
         tier = exchange.tier = classify(route, call, headers)
         order = merit_order(tier, call, exchange.started, time.time() if tier.timed else 0.0)
         if not order:
-            raise no_candidate(tier.name, call)
+            raise nobody_can(tier, call)
         with Guard(receive, total_seconds=route.total_seconds) as guard:
             try:
                 answer, endpoint = await self._first_answer(exchange, order, route, call, guard)
@@ -350,17 +351,6 @@ def match(consumer: ConsumerPlan, call: Call) -> RoutePlan:
     if route is None:
         raise errors.model_not_found(call.model)
     return route
-
-
-def no_candidate(tier: str, call: Call) -> RequestError:
-    """No candidate can do what the request asks for."""
-    from merit_dataplane.wire.features import names  # noqa: PLC0415 # an error's words only
-
-    uses = names(call.features)
-    wants = f" It uses {uses}, and about {call.input_tokens} input tokens." if uses else ""
-    return RequestError(
-        400, f"No candidate of tier {tier!r} can serve this request.{wants}", code="no_capable_model", param="model"
-    )
 
 
 def attempts(order: list[Bid], now: float, given_up: set[Target | ProviderPlan]) -> Iterator[tuple[Bid, EndpointPlan]]:

@@ -190,6 +190,19 @@ async def test_explain_at_an_instant(folder: Path) -> None:
     assert "--at" in err
 
 
+async def test_explain_expects_no_more_output_than_the_model_may_write(folder: Path) -> None:
+    (folder / "prices.yaml").write_text(
+        "\n---\n".join(
+            [prices("a", "1", "1", extra="maxOutputTokens: 40"), prices("b", "2", "2"), prices("c", "1", "1")]
+        )
+    )
+    request = REQUEST.replace(b'"max_tokens": 100', b'"n": 2')
+    assert request != REQUEST
+    _, out, _ = await run_merit("explain", "--route", "chat", "--resources", folder, "--json", stdin=request)
+    output = {bid["model"]: bid["expectedOutputTokens"] for bid in json.loads(out)["meritOrder"]}
+    assert output == {"a-model": 80, "b-model": 512, "c-model": 512}
+
+
 async def test_explain_of_what_is_not_there(folder: Path) -> None:
     code, out, err = await run_merit("explain", "--route", "none", "--resources", folder, stdin=REQUEST)
     assert (code, out) == (1, "")

@@ -102,7 +102,7 @@ def _document(route: RoutePlan, tier: str, call: Call, bids: list[Bid]) -> dict[
                 "provider": bid.target.labels[2],
                 "model": bid.target.model,
                 "expectedCostUSD": usd(bid.cost),
-                "expectedOutputTokens": bid.target.learned.expected_output.tokens(call.output_limit) * call.choices,
+                "expectedOutputTokens": bid.output,
                 "contextTier": _context_tier(bid, call),
                 "standing": bid.standing.name.lower(),
                 "reason": bid.reason,

@@ -39,6 +39,8 @@ class Bid(NamedTuple):
     target: Target
     tariff: Tariff
     """What it was priced at, and is billed by."""
+    output: int
+    """Expected output tokens, of all choices."""
     reason: str = ""
     """Why it is not admissible."""
 
@@ -80,14 +82,18 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
         else:
             price = input_tokens * rates.input + output * rates.output + rates.request
         name = target.labels[2:]
-        if features & ~target.features or 0 < target.context_window < context:
-            bids.append(Bid(Standing.INCAPABLE, (), price, name, target, tariff, _incapable(target, call)))
+        if (
+            features & ~target.features
+            or 0 < target.context_window < context
+            or 0 < target.max_output_tokens < output_limit
+        ):
+            bids.append(Bid(Standing.INCAPABLE, (), price, name, target, tariff, output, _incapable(target, call)))
         elif reason := _unavailable(target, now):
-            bids.append(Bid(Standing.UNAVAILABLE, (), price, name, target, tariff, reason))
+            bids.append(Bid(Standing.UNAVAILABLE, (), price, name, target, tariff, output, reason))
         elif (has_ceiling or target.accuracy < tier.accuracy) and (miss := _misses(tier, target, call, now)):
-            bids.append(Bid(Standing.MISSES_OBJECTIVE, miss[:2], price, name, target, tariff, miss[2]))
+            bids.append(Bid(Standing.MISSES_OBJECTIVE, miss[:2], price, name, target, tariff, output, miss[2]))
         else:
-            bids.append(Bid(Standing.ADMISSIBLE, (), price, name, target, tariff))
+            bids.append(Bid(Standing.ADMISSIBLE, (), price, name, target, tariff, output))
     return bids
 
 
@@ -95,6 +101,8 @@ def _incapable(target: Target, call: Call) -> str:
     missing = call.features & ~target.features
     if missing:
         return f"lacks {names(missing)}"
+    if 0 < target.max_output_tokens < call.output_limit:
+        return f"writes at most {target.max_output_tokens} tokens, {call.output_limit} may be asked for"
     return f"context window of {target.context_window} tokens is too small"
 
 

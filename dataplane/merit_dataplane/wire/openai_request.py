@@ -28,6 +28,9 @@ class Operation(StrEnum):
     EMBEDDINGS = "embeddings"
 
 
+_INPUT = {Operation.CHAT: "messages", Operation.COMPLETIONS: "prompt", Operation.EMBEDDINGS: "input"}
+
+
 class _StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
@@ -95,6 +98,17 @@ class Call(msgspec.Struct, frozen=True):
     fields: dict[str, msgspec.Raw]
     messages: msgspec.Raw
 
+    @property
+    def input_field(self) -> str:
+        """The field that holds the input."""
+        return _INPUT[self.operation]
+
+    @property
+    def limit_field(self) -> str:
+        """The field that says how much may be written."""
+        newer = bytes(self.fields.get("max_completion_tokens", b"null"))
+        return "max_completion_tokens" if newer not in (b"null", b"0") else "max_tokens"
+
     def last_user_text(self) -> str:
         """Text of the last user message; empty where there is none."""
         for message in reversed(_read(self.messages)):
@@ -133,7 +147,7 @@ def parse(operation: Operation, body: bytes) -> Call:
         operation
     ]
     if not _present(content):
-        name = {Operation.CHAT: "messages", Operation.COMPLETIONS: "prompt", Operation.EMBEDDINGS: "input"}[operation]
+        name = _INPUT[operation]
         raise RequestError(400, f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name)
     raw = bytes(content)
     stream = bool(head.stream) and operation is not Operation.EMBEDDINGS

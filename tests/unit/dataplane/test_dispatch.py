@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merit_dataplane.dispatch.merit_order import Standing, explain, merit_order
+from merit_dataplane.dispatch.refusal import nobody_can
 from merit_dataplane.dispatch.tiers import classify
 from merit_dataplane.live import Live
 from merit_dataplane.snapshots.tables import Builder, Headers, RoutePlan, Target
@@ -177,6 +178,48 @@ def test_a_candidate_that_cant_is_left_out_and_explain_says_why(fields: dict[str
     call = chat(**fields)
     assert merit_order(one, call, NOW, WALL) == []
     assert [(bid.standing, bid.reason) for bid in explain(one, call, NOW, WALL)] == [(Standing.INCAPABLE, reason)]
+
+
+def test_a_candidate_that_may_not_write_that_much_is_left_out() -> None:
+    documents = [provider(n, URL) for n in "ab"]
+    documents += [prices("a", "1", "1", extra="maxOutputTokens: 50"), prices("b", "2", "2"), route("a", "b")]
+    two = plan(*documents)
+    assert order(two, chat(max_tokens=50)) == ["a", "b"]
+    assert order(two, chat(max_tokens=51)) == ["b"]
+    assert order(two, chat(max_completion_tokens=51)) == ["b"]
+    assert order(two, chat()) == ["a", "b"]
+    bids = explain(two.tiers[0], chat(max_tokens=51), NOW, WALL)
+    assert [(b.target.model, b.standing, b.reason) for b in bids] == [
+        ("b-model", Standing.ADMISSIBLE, ""),
+        ("a-model", Standing.INCAPABLE, "writes at most 50 tokens, 51 may be asked for"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "words"),
+    [
+        ({"max_tokens": 51}, "max_tokens", "max_tokens is 51, and 50 is the most here. Set max_tokens to 50 or less."),
+        ({"max_completion_tokens": 9_000, "max_tokens": 1}, "max_completion_tokens", "max_completion_tokens is 9000,"),
+        ({"max_completion_tokens": None, "max_tokens": 70}, "max_tokens", "max_tokens is 70, and 50 is the most here"),
+        ({"text": "x" * 3840, "max_tokens": 45}, "max_tokens", "and {room} is the most here"),
+        ({"text": "x" * 4000}, "messages", "and the largest context window 1000. Send a shorter one."),
+        ({"tools": [{"type": "function"}]}, "model", "none has all that it uses (Tools)."),
+    ],
+)
+def test_when_nobody_can_the_field_the_value_and_the_fix_are_named(
+    fields: dict[str, Any], param: str, words: str
+) -> None:
+    limits = "contextWindow: 1000, maxOutputTokens: {}"
+    documents = [provider(n, URL) for n in "ab"]
+    documents += [
+        prices(n, "1", "1", capabilities="Streaming", extra=limits.format(most).replace(", ", "\n      "))
+        for n, most in (("a", 50), ("b", 20))
+    ]
+    tier, call = plan(*documents, route("a", "b")).tiers[0], chat(**fields)
+    assert merit_order(tier, call, NOW, WALL) == []
+    refusal = nobody_can(tier, call)
+    assert (refusal.status, refusal.code, refusal.param) == (400, "no_capable_model", param)
+    assert words.format(room=1000 - call.input_tokens) in str(refusal)
 
 
 def test_a_cooling_account_comes_last_and_recovers() -> None:

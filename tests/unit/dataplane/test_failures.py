@@ -511,10 +511,20 @@ async def test_an_unknown_model(vendors: Vendors) -> None:
 async def test_what_no_candidate_can_do_is_said(vendors: Vendors) -> None:
     documents = [d for d in vendors.resources(route("cheap")) if "providerRef: {name: cheap}" not in d]
     async with gateway(*documents, prices("cheap", "1", "1", capabilities="Streaming")) as merit:
-        with pytest.raises(openai.BadRequestError, match="It uses Tools"):
+        with pytest.raises(openai.BadRequestError, match="none has all that it uses \\(Tools\\)"):
             await merit.client().chat.completions.create(
                 model="chat", messages=HELLO, tools=[{"type": "function", "function": {"name": "f"}}]
             )
+
+
+async def test_a_limit_above_what_every_model_may_write(vendors: Vendors) -> None:
+    documents = [d for d in vendors.resources(route("cheap")) if "providerRef: {name: cheap}" not in d]
+    async with gateway(*documents, prices("cheap", "1", "1", extra="maxOutputTokens: 4096")) as merit:
+        with pytest.raises(openai.BadRequestError, match="Set max_tokens to 4096 or less") as raised:
+            await merit.client().chat.completions.create(model="chat", messages=HELLO, max_tokens=5000)
+        assert (raised.value.code, raised.value.param) == ("no_capable_model", "max_tokens")
+        assert vendors.cheap.stats.requests == 0
+        assert (await merit.post({**CHAT, "max_tokens": 4096})).status_code == 200
 
 
 @pytest.mark.parametrize("announced", [True, False])
