@@ -221,6 +221,7 @@ async def test_bodies(name: str, how: str) -> None:
         HEAD + b"content-encoding: br\r\n\r\nhello",
         HEAD + b"transfer-encoding: gzip\r\n\r\nhello",
     ],
+    ids=["length", "chunks", "no chunk", "gzip", "br", "transfer-encoding"],
 )
 async def test_bodies_that_break_off(answer: bytes) -> None:
     async with peer(always(answer, close=True)) as (client, server):
@@ -242,6 +243,7 @@ async def test_bodies_that_break_off(answer: bytes) -> None:
         CHUNKED + b"b\r\nhello hello\r\n",
         HEAD + b"content-encoding: gzip\r\n\r\n" + gzip.compress(b"h" * 1000),
     ],
+    ids=["announced", "all there", "chunked", "gzip"],
 )
 async def test_more_than_the_limit(answer: bytes) -> None:
     async with peer(always(answer, close=True)) as (client, server):
