@@ -16,6 +16,30 @@ Money = Annotated[str, msgspec.Meta(pattern=r"^(-?[0-9]+(\.[0-9]+)?)?$")]
 """Decimal USD, exact; empty where nothing was priced."""
 
 
+class StampedTokens(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Tokens of special classes. They are disjoint, and counted in the line's input or output tokens too."""
+
+    cache_write_1h: Count = 0
+    reasoning: Count = 0
+    image_input: Count = 0
+    image_output: Count = 0
+    audio_input: Count = 0
+    cached_audio_input: Count = 0
+    audio_output: Count = 0
+
+
+class StampedSpecialRates(msgspec.Struct, frozen=True):
+    """Rates of the special classes: decimal USD per million tokens."""
+
+    cache_write_1h: Money
+    reasoning: Money
+    image_input: Money
+    image_output: Money
+    audio_input: Money
+    cached_audio_input: Money
+    audio_output: Money
+
+
 class StampedRates(msgspec.Struct, frozen=True, omit_defaults=True):
     """The rates that a request was charged at: decimal USD per million tokens, `request` per call."""
 
@@ -24,9 +48,11 @@ class StampedRates(msgspec.Struct, frozen=True, omit_defaults=True):
     cached_input: Money
     cache_write: Money
     request: Money = "0"
+    special: StampedSpecialRates | None = None
+    """Absent: a special class is charged as the plain one that it belongs to."""
 
 
-class StampedExcess(msgspec.Struct, frozen=True):
+class StampedExcess(msgspec.Struct, frozen=True, omit_defaults=True):
     """Rates of the input tokens above a threshold, in decimal USD per million tokens."""
 
     above: Count
@@ -34,6 +60,7 @@ class StampedExcess(msgspec.Struct, frozen=True):
     input: Money
     cached_input: Money
     cache_write: Money
+    special: StampedSpecialRates | None = None
 
 
 class UsageLine(msgspec.Struct, omit_defaults=True):
@@ -80,6 +107,9 @@ class UsageLine(msgspec.Struct, omit_defaults=True):
         Count, msgspec.Meta(description="Of these, written to the provider's prompt cache.")
     ] = 0
     output_tokens: Annotated[Count, msgspec.Meta(description="Output tokens, reasoning included.")] = 0
+    special: Annotated[StampedTokens | None, msgspec.Meta(description="Tokens that may have prices of their own.")] = (
+        None
+    )
     estimated: Annotated[bool, msgspec.Meta(description="The provider reported no usage: tokens are our estimate.")] = (
         False
     )

@@ -6,7 +6,7 @@ import time
 
 from merit_crds.pricing import CostDetails, Usage, price_details, rates_in_force, stamped, stamped_excess, usd
 from merit_crds.snapshot import Tariff
-from merit_crds.usage_line import USAGE_LINE_FORMAT, UsageLine
+from merit_crds.usage_line import USAGE_LINE_FORMAT, StampedTokens, UsageLine
 from merit_dataplane.dispatch.merit_order import Bid, Standing
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.observability.usage_log import UsageLog
@@ -86,10 +86,11 @@ class Exchange:
         if self.first_token:
             series.first_token.observe(self.first_token)
         if self.usage is not None and self.cost is not None:
-            series.uncached_input_tokens += self.usage.uncached_input
-            series.cached_input_tokens += self.usage.cached_input
-            series.cache_write_tokens += self.usage.cache_write
-            series.output_tokens += self.usage.output
+            cached, written = self.usage.all_cached, self.usage.all_written
+            series.uncached_input_tokens += self.usage.input - cached - written
+            series.cached_input_tokens += cached
+            series.cache_write_tokens += written
+            series.output_tokens += self.usage.all_output
             series.cost += self.cost.total
             series.estimated += self.estimated
             if self.target is not None and self.status == 200:
@@ -100,7 +101,7 @@ class Exchange:
     def _learn(self, target: Target, usage: Usage, duration: float, now: float) -> None:
         learned = target.learned
         if not self.estimated and self.call is not None:
-            learned.expected_output.observe(usage.output // self.call.choices)
+            learned.expected_output.observe(usage.all_output // self.call.choices)
         learned.total.observe(duration, now)
         if self.first_token:
             learned.first_token.observe(self.first_token, now)
@@ -136,8 +137,10 @@ class Exchange:
             line.expected_cost = usd(self.bid.cost)
             line.objectives_missed = self.bid.standing is Standing.MISSES_OBJECTIVE
         if usage is not None and self.cost is not None and self.tariff is not None:
-            line.input_tokens, line.output_tokens = usage.input, usage.output
-            line.cached_input_tokens, line.cache_write_tokens = usage.cached_input, usage.cache_write
+            line.input_tokens, line.output_tokens = usage.input, usage.all_output
+            line.cached_input_tokens, line.cache_write_tokens = usage.all_cached, usage.all_written
+            if usage.special is not None:
+                line.special = StampedTokens(*usage.special)
             line.estimated = self.estimated
             rates, excess = rates_in_force(self.tariff.rates, self.tariff.context_tiers, usage.input)
             line.cost, line.rates = usd(self.cost.total), stamped(rates)

@@ -36,6 +36,7 @@ BEYOND_A_SCHEMA = (
     "spec.schedules",
     "validFrom",
     "[] for none",
+    "capability Audio",
 )
 """What only compile can know: words of its problems."""
 

@@ -173,7 +173,7 @@ async def test_explain_tells_the_context_tier(folder: Path) -> None:
 
 
 async def test_explain_at_an_instant(folder: Path) -> None:
-    period = 'periods: [{validFrom: "2099-01-01T00:00:00Z", prices: {input: "1", output: "1"}}]'
+    period = 'periods: [{validFrom: "2099-01-01T00:00:00Z", prices: {input: "1", output: "1", audioInput: "1"}}]'
     (folder / "prices.yaml").write_text(
         "\n---\n".join([prices("a", "1", "1"), prices("b", "2", "2", extra=period), prices("c", "1", "1")])
     )

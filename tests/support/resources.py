@@ -54,6 +54,8 @@ def prices(  # a price list has that many fields
     extra: str = "",
 ) -> str:
     """A ProviderPricing with one model, `<name>-model` unless named."""
+    if "Audio" in capabilities and "audioInput" not in more_prices:
+        more_prices += f', audioInput: "{input_usd}"'
     return f"""
 apiVersion: merit.dev/v1alpha1
 kind: ProviderPricing

@@ -12,9 +12,10 @@ from operator import or_
 from typing import get_args
 from zoneinfo import ZoneInfoNotFoundError
 
+from merit_crds.pricing import special_rates
 from merit_crds.pricing.zones import zone
 from merit_crds.problems import Problem, shown
-from merit_crds.snapshot.model import ContextTier, ModelPrice, Period, Rates, Schedule, Tariff, Window
+from merit_crds.snapshot.model import ContextTier, ModelPrice, Period, Rates, Schedule, SpecialRates, Tariff, Window
 from merit_crds.v1alpha1 import (
     ContextTierSpec,
     Deviation,
@@ -29,6 +30,16 @@ from merit_crds.v1alpha1.schedules import Day, WindowSpec
 
 Path = tuple[str | int, ...]
 _FIELDS = {"input": "input", "output": "output", "cached_input": "cachedInput", "cache_write": "cacheWrite"}
+_SPECIAL_FIELDS = {
+    "cache_write_1h": "cacheWrite1h",
+    "reasoning": "reasoning",
+    "image_input": "imageInput",
+    "image_output": "imageOutput",
+    "audio_input": "audioInput",
+    "cached_audio_input": "cachedAudioInput",
+    "audio_output": "audioOutput",
+}
+_SPECIAL = frozenset(_SPECIAL_FIELDS)
 _PER_TOKEN, _PER_CALL = 10**6, 10**12
 _DAYS = {day: 1 << bit for bit, day in enumerate(get_args(Day))}
 _EVERY_DAY = reduce(or_, _DAYS.values())
@@ -48,6 +59,7 @@ def problems(spec: ProviderPricingSpec) -> list[Problem]:
     for i, pricing in enumerate(spec.models):
         path: Path = ("spec", "models", i)
         found += _tariff_problems(path, pricing, names)
+        found += _unpriced(path, pricing)
         for p, period in enumerate(pricing.periods):
             at = (*path, "periods", p)
             found += _tariff_problems(at, period, names)
@@ -121,6 +133,22 @@ def _rates(prices: Prices, factor: Fraction) -> Rates:
         cached_input=_pico(prices.cached_input or prices.input, _PER_TOKEN, factor),
         cache_write=_pico(prices.cache_write or prices.input, _PER_TOKEN, factor),
         request=_pico(prices.request or "0", _PER_CALL, factor),
+        special=_special_rates(prices, factor) if prices.model_fields_set & _SPECIAL else None,
+    )
+
+
+def _special_rates(prices: Prices, factor: Fraction) -> SpecialRates:
+    def rate(*choices: str | None) -> int:
+        return _pico(next(price for price in choices if price is not None), _PER_TOKEN, factor)
+
+    return SpecialRates(
+        cache_write_1h=rate(prices.cache_write_1h, prices.cache_write, prices.input),
+        reasoning=rate(prices.reasoning, prices.output),
+        image_input=rate(prices.image_input, prices.input),
+        image_output=rate(prices.image_output, prices.output),
+        audio_input=rate(prices.audio_input, prices.input),
+        cached_audio_input=rate(prices.cached_audio_input, prices.audio_input, prices.cached_input, prices.input),
+        audio_output=rate(prices.audio_output, prices.output),
     )
 
 
@@ -154,6 +182,17 @@ def _tariff_problems(path: Path, tariff: TariffSpec, names: set[str]) -> Iterato
         yield from _deviation_problems(at, tariff, schedule)
 
 
+def _unpriced(path: Path, pricing: ModelPricing) -> Iterator[Problem]:
+    """Sound costs several times what text does: nobody means the text's price by saying nothing."""
+    if "Audio" not in pricing.capabilities:
+        return
+    named = [(path, pricing.prices), *(((*path, "periods", i), p.prices) for i, p in enumerate(pricing.periods))]
+    for at, prices in named:
+        if prices.audio_input is None:
+            words = "is required with the capability Audio: add it, or take Audio out of capabilities"
+            yield Problem(path=(*at, "prices", "audioInput"), reason=words)
+
+
 def _deviation_problems(path: Path, usual: TariffSpec, deviation: Deviation) -> Iterator[Problem]:
     if deviation.prices is None:
         return
@@ -172,12 +211,19 @@ def _falling(path: Path, prices: Prices, tiers: tuple[ContextTierSpec, ...]) -> 
     return [
         Problem(
             path=(*path, place[high.above], "prices"),
-            reason=f"{_FIELDS[name]} can't be less than in the tier below: a longer request would cost less",
+            reason=f"{name} can't be less than in the tier below: a longer request would cost less",
         )
         for low, high in zip(below, tariff.context_tiers, strict=False)
-        for name in _FIELDS
-        if getattr(high.rates, name) < getattr(low, name)
+        for name in _fallen(low, high.rates)
     ]
+
+
+def _fallen(low: Rates, high: Rates) -> Iterator[str]:
+    """Fields in which rates are lower than those that should be below them."""
+    yield from (field for name, field in _FIELDS.items() if getattr(high, name) < getattr(low, name))
+    if low.special or high.special:
+        below, above = special_rates(low), special_rates(high)
+        yield from (field for name, field in _SPECIAL_FIELDS.items() if getattr(above, name) < getattr(below, name))
 
 
 def _schedule_problems(i: int, schedule: ScheduleSpec) -> Iterator[Problem]:

@@ -1,13 +1,14 @@
 """What a request costs. Integers throughout: money is pico-dollars (1e-12 USD), rates are pico-dollars per token."""
 
 from merit_crds.pricing.context_tiers import price_details, rates_in_force, tier_in_force, tiered_cost_details
-from merit_crds.pricing.cost import CostDetails, Usage, cost, cost_details, usd
+from merit_crds.pricing.cost import CostDetails, SpecialTokens, Usage, cost, cost_details, special_rates, usd
 from merit_crds.pricing.in_force import InForce, in_force, timed
 from merit_crds.pricing.stamp import price_version, stamped, stamped_excess
 
 __all__ = [
     "CostDetails",
     "InForce",
+    "SpecialTokens",
     "Usage",
     "cost",
     "cost_details",
@@ -15,6 +16,7 @@ __all__ = [
     "price_details",
     "price_version",
     "rates_in_force",
+    "special_rates",
     "stamped",
     "stamped_excess",
     "tier_in_force",

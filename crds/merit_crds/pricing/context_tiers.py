@@ -5,13 +5,14 @@ prices below it still hold. What of a request it prices:
 
 - Whole: the whole request, output and what lies below the threshold included, until a tier above it holds.
 - Excess: the input tokens above it alone. A prompt begins with what the provider's cache has, then comes what is
-  written to it, then the rest: that order says which tokens lie above. Output is charged as if the tier were not
-  there, at the prices of the highest Whole tier that holds, or the model's: the cost has no jump at the threshold.
+  written to it, then images and sound, then the rest: that order says which tokens lie above. Output is charged as if
+  the tier were not there, at the prices of the highest Whole tier that holds, or the model's: the cost has no jump at
+  the threshold.
 """
 
 from collections.abc import Sequence
 
-from merit_crds.pricing.cost import CostDetails, Usage, cost_details
+from merit_crds.pricing.cost import CostDetails, Usage, cost_details, output_cost, special_rates
 from merit_crds.snapshot.model import ContextTier, Rates, Tariff
 
 
@@ -33,7 +34,7 @@ def tiered_cost_details(rates: Rates, tiers: Sequence[ContextTier], usage: Usage
         charged += _input_cost(band, usage, start, tier.above)
         start, band = tier.above, tier.rates
     charged += _input_cost(band, usage, start, tokens)
-    return CostDetails(input=charged, output=usage.output * whole.output, request=whole.request)
+    return CostDetails(input=charged, output=output_cost(whole, usage), request=whole.request)
 
 
 def rates_in_force(
@@ -66,13 +67,15 @@ def tier_in_force(tiers: Sequence[ContextTier], input_tokens: int) -> ContextTie
 
 def _input_cost(rates: Rates, usage: Usage, start: int, end: int) -> int:
     """Pico-dollars for the input tokens from position `start` to before `end`."""
-    written = usage.cached_input + usage.cache_write
-    return (
-        _within(0, usage.cached_input, start, end) * rates.cached_input
-        + _within(usage.cached_input, written, start, end) * rates.cache_write
-        + _within(written, usage.input, start, end) * rates.input
-    )
-
-
-def _within(first: int, last: int, start: int, end: int) -> int:
-    return max(0, min(last, end) - max(first, start))
+    classes = [(usage.cached_input, rates.cached_input), (usage.cache_write, rates.cache_write)]
+    if (special := usage.special) is not None:
+        dear = special_rates(rates)
+        classes.insert(1, (special.cached_audio_input, dear.cached_audio_input))
+        classes.append((special.cache_write_1h, dear.cache_write_1h))
+        classes += [(special.image_input, dear.image_input), (special.audio_input, dear.audio_input)]
+    classes.append((usage.uncached_input, rates.input))
+    first = charged = 0
+    for tokens, rate in classes:
+        charged += max(0, min(first + tokens, end) - max(first, start)) * rate
+        first += tokens
+    return charged

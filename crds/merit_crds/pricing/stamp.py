@@ -6,8 +6,8 @@ from functools import lru_cache
 import msgspec
 
 from merit_crds.pricing.cost import usd
-from merit_crds.snapshot.model import ContextTier, PricingEntry, Rates
-from merit_crds.usage_line import StampedExcess, StampedRates
+from merit_crds.snapshot.model import ContextTier, PricingEntry, Rates, SpecialRates
+from merit_crds.usage_line import StampedExcess, StampedRates, StampedSpecialRates
 
 _MILLION = 1_000_000
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -27,12 +27,21 @@ def stamped(rates: Rates) -> StampedRates:
         cached_input=usd(rates.cached_input * _MILLION),
         cache_write=usd(rates.cache_write * _MILLION),
         request=usd(rates.request),
+        special=_special(rates.special) if rates.special else None,
     )
+
+
+def _special(rates: SpecialRates) -> StampedSpecialRates:
+    return StampedSpecialRates(**{name: usd(getattr(rates, name) * _MILLION) for name in rates.__struct_fields__})
 
 
 def stamped_excess(tier: ContextTier) -> StampedExcess:
     """A context tier that prices the input above it alone."""
     rates = stamped(tier.rates)
     return StampedExcess(
-        above=tier.above, input=rates.input, cached_input=rates.cached_input, cache_write=rates.cache_write
+        above=tier.above,
+        input=rates.input,
+        cached_input=rates.cached_input,
+        cache_write=rates.cache_write,
+        special=rates.special,
     )

@@ -49,6 +49,18 @@ class ProviderEntry(Entry, frozen=True):
     """Per pod; 0 is no limit."""
 
 
+class SpecialRates(Entry, frozen=True):
+    """Pico-dollars per token of the classes that few models price apart."""
+
+    cache_write_1h: int
+    reasoning: int
+    image_input: int
+    image_output: int
+    audio_input: int
+    cached_audio_input: int
+    audio_output: int
+
+
 class Rates(Entry, frozen=True):
     """Pico-dollars per token; `request` in pico-dollars per call."""
 
@@ -57,6 +69,8 @@ class Rates(Entry, frozen=True):
     cached_input: int
     cache_write: int
     request: int = 0
+    special: SpecialRates | None = None
+    """None: those classes are charged as the plain class that each of them belongs to."""
 
 
 class ContextTier(Entry, frozen=True):

@@ -16,6 +16,7 @@ from merit_crds.snapshot import (
     ConsumerEntry,
     ModelPrice,
     ProviderEntry,
+    Rates,
     RouteEntry,
     Snapshot,
     Tier,
@@ -329,7 +330,7 @@ def _check(price: ModelPrice) -> None:
     schedules = [*price.schedules, *(schedule for period in price.periods for schedule in period.schedules)]
     for tariff in (price, *price.periods, *(schedule.tariff for schedule in schedules)):
         all_rates = (tariff.rates, *(tier.rates for tier in tariff.context_tiers))
-        if any(min(msgspec.structs.astuple(rates)) < 0 for rates in all_rates):
+        if any(_negative(rates) for rates in all_rates):
             raise ValueError("a price is negative")
         above = [tier.above for tier in tariff.context_tiers]
         if above and (above[0] < 0 or any(low >= high for low, high in pairwise(above))):
@@ -341,6 +342,11 @@ def _check(price: ModelPrice) -> None:
         for window in schedule.windows:
             if not 0 <= window.start < 86_400 or not 0 <= window.end <= 86_400:
                 raise ValueError("a window is not within a day")
+
+
+def _negative(rates: Rates) -> bool:
+    *plain, special = msgspec.structs.astuple(rates)
+    return min(plain) < 0 or (special is not None and min(msgspec.structs.astuple(special)) < 0)
 
 
 def _when(condition: TierCondition) -> When:

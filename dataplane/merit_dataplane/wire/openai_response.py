@@ -2,22 +2,43 @@
 
 import msgspec
 
-from merit_crds.pricing import CostDetails, Usage, usd
+from merit_crds.pricing import CostDetails, SpecialTokens, Usage, usd
 
 _encode = msgspec.json.Encoder().encode
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 # whole floats are what a vendor writes whose counter went through a language without integers
+class _CacheWrites(msgspec.Struct):
+    ephemeral_1h_input_tokens: int | float | None = None
+
+
+class _CachedDetails(msgspec.Struct):
+    audio_tokens: int | float | None = None
+
+
 class _InputDetails(msgspec.Struct):
     cached_tokens: int | float | None = None
     cache_write_tokens: int | float | None = None
+    cache_creation_tokens: int | float | None = None
+    """The same in LiteLLM's words."""
+    cache_creation_token_details: _CacheWrites | None = None
+    audio_tokens: int | float | None = None
+    image_tokens: int | float | None = None
+    cached_tokens_details: _CachedDetails | None = None
+
+
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: int | float | None = None
+    audio_tokens: int | float | None = None
+    image_tokens: int | float | None = None
 
 
 class _Usage(msgspec.Struct):
     prompt_tokens: int | float | None = None
     completion_tokens: int | float | None = None
     prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
 
 
 class _Answer(msgspec.Struct):
@@ -47,15 +68,48 @@ def usage_of(body: bytes) -> Usage | None:
     if usage is None or usage.prompt_tokens is None:
         return None
     prompt, output = int(usage.prompt_tokens), int(usage.completion_tokens or 0)
-    details = usage.prompt_tokens_details
-    if details is None:
-        return Usage(prompt, output) if prompt >= 0 and output >= 0 else None
-    cached, written = int(details.cached_tokens or 0), int(details.cache_write_tokens or 0)
-    if min(prompt, output, cached, written) < 0:
+    if prompt < 0 or output < 0:
+        return None
+    of_input, of_output = usage.prompt_tokens_details, usage.completion_tokens_details
+    if of_input is None and of_output is None:
+        return Usage(prompt, output)
+    return _classified(prompt, output, of_input or _InputDetails(), of_output or _OutputDetails())
+
+
+def _classified(prompt: int, output: int, of_input: _InputDetails, of_output: _OutputDetails) -> Usage | None:
+    """Disjoint classes: what a vendor counts in two of them, or beyond the whole, is counted once."""
+    cached, written = (
+        int(of_input.cached_tokens or 0),
+        int(of_input.cache_write_tokens or of_input.cache_creation_tokens or 0),
+    )
+    hour = of_input.cache_creation_token_details
+    written_1h = int((hour and hour.ephemeral_1h_input_tokens) or 0)
+    audio, image = int(of_input.audio_tokens or 0), int(of_input.image_tokens or 0)
+    heard = of_input.cached_tokens_details
+    cached_audio = int((heard and heard.audio_tokens) or 0)
+    reasoning = int(of_output.reasoning_tokens or 0)
+    spoken, drawn = int(of_output.audio_tokens or 0), int(of_output.image_tokens or 0)
+    if min(cached, written, written_1h, audio, image, cached_audio, reasoning, spoken, drawn) < 0:
         return None
     cached = min(prompt, cached)
-    written = min(prompt - cached, written)
-    return Usage(uncached_input=prompt - cached - written, output=output, cached_input=cached, cache_write=written)
+    written = min(prompt - cached, max(written, written_1h))
+    written_1h = min(written, written_1h)
+    rest = prompt - cached - written
+    # where it isn't told, what is cached is presumed to be text
+    cached_audio = min(cached, audio, max(cached_audio, audio - rest))
+    audio = min(rest, audio - cached_audio)
+    image = min(rest - audio, image)
+    reasoning = min(output, reasoning)
+    spoken = min(output - reasoning, spoken)
+    drawn = min(output - reasoning - spoken, drawn)
+    special = SpecialTokens(written_1h, reasoning, image, drawn, audio, cached_audio, spoken)
+    return Usage(
+        uncached_input=rest - audio - image,
+        output=output - reasoning - spoken - drawn,
+        cached_input=cached - cached_audio,
+        cache_write=written - written_1h,
+        special=special if any(special) else None,
+    )
 
 
 def with_cost(body: bytes, cost: CostDetails) -> bytes:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merit_crds.pricing import Usage, cost_details, price_details, tiered_cost_details, usd
-from merit_crds.snapshot import ContextTier, ModelPrice, Rates
+from merit_crds.pricing import SpecialTokens, Usage, cost_details, price_details, tiered_cost_details, usd
+from merit_crds.snapshot import ContextTier, ModelPrice, Rates, SpecialRates
 from tests.support.resources import compiled, prices, provider
 from tests.unit.crds.worlds import quick
 
@@ -61,9 +61,11 @@ steps = st.integers(0, 10**7)
 def rising(draw: st.DrawFn) -> ModelPrice:
     """A price whose tiers never fall, as compile accepts them."""
     count = draw(st.integers(0, 4))
-    classes = [list(accumulate(draw(st.tuples(*[steps] * (count + 1))))) for _ in range(4)]
+    classes = [list(accumulate(draw(st.tuples(*[steps] * (count + 1))))) for _ in range(11)]
+    has_special = draw(st.booleans())
     all_rates = [
-        Rates(input=a, output=b, cached_input=c, cache_write=d, request=7) for a, b, c, d in zip(*classes, strict=True)
+        Rates(a, b, c, d, 7, SpecialRates(*special) if has_special else None)
+        for a, b, c, d, *special in zip(*classes, strict=True)
     ]
     above = list(accumulate(draw(st.tuples(*[st.integers(1, 50)] * count))))
     tiers = [
@@ -73,13 +75,16 @@ def rising(draw: st.DrawFn) -> ModelPrice:
     return ModelPrice(rates=all_rates[0], context_tiers=tuple(tiers))
 
 
-usages = st.builds(Usage, *[st.integers(0, 80)] * 4)
+few = st.integers(0, 80)
+usages = st.builds(Usage, few, few, few, few, st.none() | st.builds(SpecialTokens, few, few, few, few, few, few, few))
 
 
 @quick
-@given(rising(), usages, st.integers(0, 3))
+@given(rising(), usages, st.integers(0, 10))
 def test_a_token_more_never_costs_less(price: ModelPrice, usage: Usage, grows: int) -> None:
-    more = Usage(*(n + (i == grows) for i, n in enumerate(usage)))
+    plain, special = usage[:4], usage.special or SpecialTokens()
+    counts = [n + (i == grows) for i, n in enumerate((*plain, *special))]
+    more = Usage(counts[0], counts[1], counts[2], counts[3], SpecialTokens(*counts[4:]))
     assert price_details(price, more).total >= price_details(price, usage).total
 
 
@@ -106,7 +111,7 @@ def test_excess_has_no_jump(price: ModelPrice, usage: Usage) -> None:
     after = tiered_cost_details(price.rates, tiers, usage._replace(uncached_input=usage.uncached_input + 1))
     dearest = max(r.input for r in (price.rates, *(t.rates for t in tiers)))
     assert 0 <= after.total - before.total <= dearest
-    assert after.output == before.output == usage.output * price.rates.output
+    assert after.output == before.output == cost_details(price.rates, usage).output
 
 
 @quick

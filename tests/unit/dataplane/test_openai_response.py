@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merit_crds.pricing import CostDetails, Usage, cost_details, usd
+from merit_crds.pricing import CostDetails, SpecialTokens, Usage, cost_details, usd
 from merit_crds.snapshot import Rates
 from merit_dataplane.wire.openai_response import usage_of, with_cost
 
@@ -67,13 +67,83 @@ def test_what_is_no_json_object_is_told_apart(body: bytes) -> None:
 tokens = st.integers(0, 10**9)
 
 
-@given(prompt=tokens, output=tokens, cached=tokens, written=tokens)
-def test_classes_add_up_to_the_prompt(prompt: int, output: int, cached: int, written: int) -> None:
-    details = {"cached_tokens": cached, "cache_write_tokens": written}
-    usage = usage_of(answer({"prompt_tokens": prompt, "completion_tokens": output, "prompt_tokens_details": details}))
+some = st.none() | st.integers(0, 100) | tokens
+input_details = st.fixed_dictionaries(
+    {},
+    optional={
+        "cached_tokens": some,
+        "cache_write_tokens": some,
+        "cache_creation_tokens": some,
+        "cache_creation_token_details": st.fixed_dictionaries({"ephemeral_1h_input_tokens": some}),
+        "audio_tokens": some,
+        "image_tokens": some,
+        "cached_tokens_details": st.none() | st.fixed_dictionaries({"audio_tokens": some}),
+    },
+)
+output_details = st.fixed_dictionaries(
+    {}, optional={"reasoning_tokens": some, "audio_tokens": some, "image_tokens": some}
+)
+
+
+@given(st.integers(0, 200) | tokens, st.integers(0, 200) | tokens, input_details, output_details)
+def test_classes_add_up_to_the_whole(prompt: int, output: int, of_input: Any, of_output: Any) -> None:
+    """Whatever a vendor counts twice, or beyond the whole: no token is lost, none is in two classes."""
+    usage = usage_of(
+        answer(
+            {
+                "prompt_tokens": prompt,
+                "completion_tokens": output,
+                "prompt_tokens_details": of_input,
+                "completion_tokens_details": of_output,
+            }
+        )
+    )
     assert usage is not None
-    assert usage.input == prompt
-    assert min(usage) >= 0
+    assert (usage.input, usage.all_output) == (prompt, output)
+    assert min(*usage[:4], *(usage.special or (0,))) >= 0
+    flat = Rates(input=3, output=5, cached_input=3, cache_write=3)
+    assert cost_details(flat, usage).total == 3 * prompt + 5 * output
+
+
+@pytest.mark.parametrize(
+    ("reported", "expected"),
+    [
+        # a reasoning model at OpenAI
+        (
+            {"prompt_tokens": 100, "completion_tokens": 50, "completion_tokens_details": {"reasoning_tokens": 40}},
+            Usage(100, 10, special=SpecialTokens(reasoning=40)),
+        ),
+        # gpt-4o-audio: sound in and out, some text from the cache
+        (
+            {"prompt_tokens": 100, "completion_tokens": 50,
+             "prompt_tokens_details": {"cached_tokens": 30, "audio_tokens": 60},
+             "completion_tokens_details": {"audio_tokens": 45}},
+            Usage(10, 5, 30, special=SpecialTokens(audio_input=60, audio_output=45)),
+        ),
+        # more sound than what is not cached: the rest of it must be in the cache
+        (
+            {"prompt_tokens": 100, "completion_tokens": 0,
+             "prompt_tokens_details": {"cached_tokens": 80, "audio_tokens": 60}},
+            Usage(0, 0, 40, special=SpecialTokens(audio_input=20, cached_audio_input=40)),
+        ),
+        (
+            {"prompt_tokens": 100, "completion_tokens": 0, "prompt_tokens_details": {
+                "cached_tokens": 80, "audio_tokens": 60, "cached_tokens_details": {"audio_tokens": 55}}},
+            Usage(15, 0, 25, special=SpecialTokens(audio_input=5, cached_audio_input=55)),
+        ),
+        # LiteLLM's words for Anthropic's cache writes
+        (
+            {"prompt_tokens": 100, "completion_tokens": 0, "prompt_tokens_details": {
+                "cache_creation_tokens": 70, "cache_creation_token_details": {"ephemeral_1h_input_tokens": 50}}},
+            Usage(30, 0, 0, 20, SpecialTokens(cache_write_1h=50)),
+        ),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 0, "prompt_tokens_details": {"audio_tokens": -1}}, None,
+        ),
+    ],
+)  # fmt: skip
+def test_special_classes(reported: Any, expected: Usage | None) -> None:
+    assert usage_of(answer(reported)) == expected
 
 
 @given(prompt=tokens, output=tokens, rate=st.integers(0, 10**10), output_rate=st.integers(0, 10**10))

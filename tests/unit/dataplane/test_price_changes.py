@@ -38,7 +38,12 @@ PERIOD = 'periods: [{validFrom: "2026-12-01T00:00:00Z", prices: {input: "1", out
 
 async def test_a_period_moves_traffic_at_its_second(clock: Clock) -> None:
     async with scripted(says(BODY)) as url:
-        documents = [provider("a", url), provider("b", url), prices("a", "2", "2"), prices("b", "3", "3", extra=PERIOD)]
+        documents = [
+            provider("a", url),
+            provider("b", url),
+            prices("a", "2", "2"),
+            prices("b", "3", "3", extra=PERIOD, capabilities="Streaming"),
+        ]
         async with gateway(*documents, route("a", "b"), CONSUMER) as merit:
             seen = []
             for instant in ("2026-11-30T23:59:59.999Z", "2026-12-01T00:00:00Z", "2026-11-30T23:59:59Z"):
@@ -59,7 +64,7 @@ async def test_a_request_across_the_change_is_billed_as_the_price_list_says(
         await says(BODY)(reader, writer)
 
     async with scripted(script) as url:
-        priced = prices("a", "3", "3", extra=f"billedBy: {billed_by}\n      {PERIOD}")
+        priced = prices("a", "3", "3", extra=f"billedBy: {billed_by}\n      {PERIOD}", capabilities="Streaming")
         async with gateway(provider("a", url), priced, route("a"), CONSUMER) as merit:
             answer = await merit.post(REQUEST)
             line = json.loads(merit.log_text())

@@ -99,6 +99,27 @@ async def test_cached_input_and_cache_writes_have_their_own_prices() -> None:
     assert re.search(r'merit_tokens_total\{[^}]*gen_ai_token_type="cached_input"[^}]*\} 600\.0', metrics)
 
 
+async def test_reasoning_and_sound_have_their_own_prices() -> None:
+    usage = {
+        "prompt_tokens": 1000,
+        "completion_tokens": 300,
+        "prompt_tokens_details": {"audio_tokens": 400},
+        "completion_tokens_details": {"reasoning_tokens": 200, "audio_tokens": 50},
+    }
+    more = ', audioInput: "32", audioOutput: "64", reasoning: "3"'
+    priced = prices("a", "1", "2", more_prices=more)
+    async with (
+        scripted(says(json.dumps({"choices": [], "usage": usage}).encode())) as url,
+        gateway(provider("a", url), priced, route("a"), CONSUMER) as merit,
+    ):
+        answer = await merit.post({"model": "chat", "messages": HELLO})
+        line = json.loads(merit.log_text())
+    assert usage_in(answer.content)["cost"] == Decimal(600 + 400 * 32 + 50 * 2 + 200 * 3 + 50 * 64) / 1_000_000
+    assert (line["input_tokens"], line["output_tokens"]) == (1000, 300)
+    assert line["special"] == {"reasoning": 200, "audio_input": 400, "audio_output": 50}
+    assert line["rates"]["special"]["audio_input"] == "32"
+
+
 async def test_a_long_input_is_charged_at_its_context_tier() -> None:
     """By what the provider counted, at the threshold and one token above it; the bid by what was estimated."""
     tier = 'contextTiers: [{above: 1000, applies: Whole, prices: {input: "2", output: "3", cachedInput: "0.2"}}]'
