@@ -7,7 +7,7 @@ import time
 from merit_crds.pricing import CostDetails, Usage, price_details, rates_in_force, stamped, stamped_excess, usd
 from merit_crds.snapshot import Tariff
 from merit_crds.usage_line import USAGE_LINE_FORMAT, StampedTokens, UsageLine
-from merit_dataplane.dispatch.merit_order import Bid, Standing
+from merit_dataplane.dispatch.bid import Bid, Standing
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.snapshots.tables import ConsumerPlan, EndpointPlan, RoutePlan, Tables, Target, TierPlan
@@ -102,6 +102,8 @@ class Exchange:
         learned = target.learned
         if not self.estimated and self.call is not None:
             learned.expected_output.observe(usage.all_output // self.call.choices)
+            if usage.all_output:
+                learned.wrote(usage.all_output, duration, now)
         learned.total.observe(duration, now)
         if self.first_token:
             learned.first_token.observe(self.first_token, now)

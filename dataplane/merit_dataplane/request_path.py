@@ -18,8 +18,10 @@ from typing import Any
 from merit_crds.pricing import CostDetails, Usage, usd
 from merit_dataplane.caching.exact import ExactStore, Kept
 from merit_dataplane.caching.key import exact_key
-from merit_dataplane.dispatch.merit_order import Bid, Standing, merit_order
-from merit_dataplane.dispatch.refusal import nobody_can
+from merit_dataplane.dispatch.bid import Bid, Standing
+from merit_dataplane.dispatch.legs import Leg, legs
+from merit_dataplane.dispatch.merit_order import explain, merit_order
+from merit_dataplane.dispatch.refusal import nobody_left
 from merit_dataplane.dispatch.tiers import classify
 from merit_dataplane.exchange import CLIENT_GONE, Exchange
 from merit_dataplane.observability.ledger import Ledger
@@ -104,19 +106,25 @@ class RequestPath:
         consumer = exchange.consumer = authenticate(tables, headers)
         body = await read_body(receive, self._max_body_bytes)
         call = exchange.call = parse(operation, body)
-        route = exchange.route = match(consumer, call)
+        route = consumer.routes.get(call.model)
+        further: tuple[Leg, ...] = ()
+        if route is None or call.steering is not None:
+            (route, call), *rest = legs(consumer, call)
+            exchange.call, further = call, tuple(rest)
+        exchange.route = route
 
         key = self._cache_key(exchange, route, call, consumer, headers)
         if key is not None and (kept := self._cache.get(key, exchange.started)) is not None:
             return await self._replay(exchange, send, kept)
 
-        tier = exchange.tier = classify(route, call, headers)
-        order = merit_order(tier, call, exchange.started, time.time() if tier.timed else 0.0)
-        if not order:
-            raise nobody_can(tier, call)
         with Guard(receive, total_seconds=route.total_seconds) as guard:
             try:
-                answer, endpoint = await self._first_answer(exchange, order, route, call, guard)
+                if further:
+                    answer, endpoint = await self._answer_of_any(exchange, ((route, call), *further), headers, guard)
+                    key = key if exchange.route is route else None  # another model's answer is not this one's
+                else:
+                    order = self._order(exchange, route, call, headers)
+                    answer, endpoint = await self._first_answer(exchange, order, route, call, guard)
                 if isinstance(answer, Stream):
                     return await self._relay_stream(exchange, answer, endpoint, call, guard, send)
             except asyncio.CancelledError:
@@ -149,14 +157,43 @@ class RequestPath:
 
     # ---- attempts
 
+    def _order(self, exchange: Exchange, route: RoutePlan, call: Call, headers: Headers) -> list[Bid]:
+        """The merit order. Raises RequestError when nobody is in it."""
+        tier = exchange.tier = classify(route, call, headers)
+        wall = time.time() if tier.timed else 0.0
+        order = merit_order(tier, call, exchange.started, wall)
+        if not order:
+            raise nobody_left(tier, call, explain(tier, call, exchange.started, wall))
+        return order
+
+    async def _answer_of_any(
+        self, exchange: Exchange, chain: tuple[Leg, ...], headers: Headers, guard: Guard
+    ) -> tuple[Whole | Stream, EndpointPlan]:
+        """The first answer that is no error, of the client's models in turn; whatever the last one says."""
+        for place, (route, call) in enumerate(chain, 1):
+            exchange.route, exchange.call, exchange.bid, exchange.target = route, call, None, None
+            try:
+                order = self._order(exchange, route, call, headers)
+                answer, endpoint = await self._first_answer(exchange, order, route, call, guard)
+            except RequestError as refusal:
+                if place == len(chain):
+                    raise
+                exchange.failures.append(f"{call.model}: {refusal.code}")
+                continue
+            if isinstance(answer, Stream) or answer.status < 400 or place == len(chain):
+                return answer, endpoint
+            exchange.failures.append(f"{call.model}: {answer.status}")
+        raise AssertionError("a chain has a last leg")
+
     async def _first_answer(
         self, exchange: Exchange, order: list[Bid], route: RoutePlan, call: Call, guard: Guard
     ) -> tuple[Whole | Stream, EndpointPlan]:
         """The first answer down the merit order. Raises RequestError when every attempt failed."""
         last: AttemptFailedError | None = None
         given_up: set[Target | ProviderPlan] = set()
+        most = exchange.attempts + route.attempts
         for bid, endpoint in attempts(order, exchange.started, given_up):
-            if exchange.attempts == route.attempts or guard.remaining() <= 0:
+            if exchange.attempts == most or guard.remaining() <= 0:
                 break
             account = bid.target.provider.account
             if account.full(exchange.loop.time()):
@@ -288,7 +325,7 @@ class RequestPath:
         if exchange.attempts:
             headers.append((b"x-merit-attempts", str(exchange.attempts).encode()))
         if exchange.bid is not None and exchange.bid.standing is Standing.MISSES_OBJECTIVE:
-            headers.append((b"x-merit-objectives", b"missed"))
+            headers.append((b"x-merit-objectives", f"missed: {exchange.bid.reason}".encode()))
         if exchange.cache:
             headers.append((b"x-merit-cache", exchange.cache.encode()))
         if self.draining:
@@ -343,14 +380,6 @@ def _bounded(body: bytes, limit: int) -> bytes:
     if len(body) > limit:
         raise RequestError(413, f"The body has more than {limit} bytes.", code="request_too_large")
     return body
-
-
-def match(consumer: ConsumerPlan, call: Call) -> RoutePlan:
-    """The route that answers to the model's name. Raises RequestError (404)."""
-    route = consumer.routes.get(call.model)
-    if route is None:
-        raise errors.model_not_found(call.model)
-    return route
 
 
 def attempts(order: list[Bid], now: float, given_up: set[Target | ProviderPlan]) -> Iterator[tuple[Bid, EndpointPlan]]:

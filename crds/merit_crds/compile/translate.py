@@ -1,6 +1,7 @@
 """One resource alone: its spec checked and turned into a snapshot entry. References are only noted here."""
 
 import ipaddress
+from decimal import Decimal
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from merit_crds.snapshot.model import (
     ConsumerEntry,
     CredentialRef,
     Endpoint,
+    PriceCeilings,
     PricingEntry,
     ProviderEntry,
     RouteEntry,
@@ -23,6 +25,7 @@ from merit_crds.snapshot.model import (
 from merit_crds.v1alpha1 import (
     Condition,
     ConsumerSpec,
+    MaxPrice,
     ModelRouteSpec,
     ProviderPricingSpec,
     ProviderSpec,
@@ -126,8 +129,20 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
         cache_ttl_ms=milliseconds(cache.exact.ttl) if cache and cache.exact else 0,
         typical_input_tokens=typical.input_tokens if typical else 300,
         typical_output_tokens=typical.output_tokens if typical else 60,
+        max_price=_ceilings(spec.max_price) if spec.max_price else None,
+        steerable=spec.steering == "Allowed",
         allowed_namespaces=spec.allowed_namespaces,
     )
+
+
+def _ceilings(price: MaxPrice) -> PriceCeilings:
+    return PriceCeilings(
+        input=_pico(price.input, 10**6), output=_pico(price.output, 10**6), request=_pico(price.request, 10**12)
+    )
+
+
+def _pico(price: str | None, unit: int) -> int | None:
+    return None if price is None else int(Decimal(price) * unit)
 
 
 def _pattern_problems(t: int, tier: TierSpec) -> list[Problem]:
@@ -173,6 +188,7 @@ def _tier(resource: Resource, tier: TierSpec) -> Tier:
         first_token_ms=milliseconds(latency.first_token) if latency and latency.first_token else 0,
         total_ms=milliseconds(latency.total) if latency and latency.total else 0,
         expected_output_tokens=tier.expected_output_tokens or _DEFAULT_EXPECTED_OUTPUT,
+        refuses=goals is not None and goals.when_missed == "Refuse",
     )
 
 

@@ -1,5 +1,6 @@
 """What a request costs. Integers throughout: money is pico-dollars (1e-12 USD), rates are pico-dollars per token."""
 
+from merit_crds.pricing.ceiling import TooDear, too_dear
 from merit_crds.pricing.context_tiers import price_details, rates_in_force, tier_in_force, tiered_cost_details
 from merit_crds.pricing.cost import CostDetails, SpecialTokens, Usage, cost, cost_details, special_rates, usd
 from merit_crds.pricing.in_force import InForce, in_force, timed
@@ -9,6 +10,7 @@ __all__ = [
     "CostDetails",
     "InForce",
     "SpecialTokens",
+    "TooDear",
     "Usage",
     "cost",
     "cost_details",
@@ -22,5 +24,6 @@ __all__ = [
     "tier_in_force",
     "tiered_cost_details",
     "timed",
+    "too_dear",
     "usd",
 ]

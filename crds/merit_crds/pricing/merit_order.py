@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import NamedTuple
 
+from merit_crds.pricing.ceiling import too_dear
 from merit_crds.pricing.context_tiers import price_details
 from merit_crds.pricing.cost import Usage
 from merit_crds.pricing.in_force import in_force
@@ -41,13 +42,16 @@ def price_index(snapshot: Snapshot, at: float | None = None) -> tuple[Prices, fl
 
 
 def by_price(route: RouteEntry, prices: Prices) -> list[Ranked]:
-    """Each tier's candidates at the route's typical request, cheapest first; those below the accuracy floor last."""
+    """Each tier's candidates at the route's typical request, cheapest first.
+
+    Those below the accuracy floor or above the route's maxPrice are last.
+    """
     usage = Usage(uncached_input=route.typical_input_tokens, output=route.typical_output_tokens)
     order = []
     for tier in route.tiers:
         ranked = [
             (
-                c.accuracy < tier.accuracy,
+                c.accuracy < tier.accuracy or _above(route, prices[c.provider, c.model]),
                 Ranked(tier.name, c.provider, c.model, price_details(prices[c.provider, c.model], usage).total),
             )
             for c in tier.candidates
@@ -55,3 +59,7 @@ def by_price(route: RouteEntry, prices: Prices) -> list[Ranked]:
         ranked.sort(key=lambda pair: (pair[0], pair[1].cost, pair[1].provider, pair[1].model))
         order += [r for _, r in ranked]
     return order
+
+
+def _above(route: RouteEntry, tariff: Tariff) -> bool:
+    return route.max_price is not None and too_dear(tariff, route.max_price, route.typical_input_tokens) is not None

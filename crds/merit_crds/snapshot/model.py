@@ -179,6 +179,16 @@ class Tier(Entry, frozen=True):
     total_ms: int = 0
     """Latency ceilings; 0 is none."""
     expected_output_tokens: int = 256
+    refuses: bool = False
+    """Sends nothing to a candidate that misses an objective."""
+
+
+class PriceCeilings(Entry, frozen=True):
+    """Highest prices: pico-dollars per token, `request` in pico-dollars per call; None is no ceiling."""
+
+    input: int | None = None
+    output: int | None = None
+    request: int | None = None
 
 
 class RouteEntry(Entry, frozen=True):
@@ -196,6 +206,9 @@ class RouteEntry(Entry, frozen=True):
     """Exact cache; 0 is off."""
     typical_input_tokens: int = 300
     typical_output_tokens: int = 60
+    max_price: PriceCeilings | None = None
+    steerable: bool = True
+    """Whether clients may steer their requests."""
     allowed_namespaces: tuple[str, ...] = ()
 
 

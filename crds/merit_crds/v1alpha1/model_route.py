@@ -16,6 +16,7 @@ from merit_crds.v1alpha1.fields import (
     ObjectRef,
     Part,
     Pattern,
+    Price,
     Tokens,
     checked,
     listed,
@@ -106,12 +107,17 @@ class LatencyObjective(Part):
 
 
 class Objectives(Part):
-    """What a candidate must meet. When none does, the best one is used and the response says so."""
+    """What a candidate must meet."""
 
     accuracy: Fraction | None = Field(
         default=None, description="Floor; a candidate without a stated accuracy misses it."
     )
     latency: LatencyObjective | None = Field(default=None, description="Ceilings, from live traffic.")
+    when_missed: Literal["BestEffort", "Refuse"] = Field(
+        default="BestEffort",
+        description="When no candidate meets them. BestEffort: the best one is used, the response says so. "
+        "Refuse: nothing is sent to who misses them, the client gets 503; default BestEffort.",
+    )
 
 
 class TierSpec(Part):
@@ -142,6 +148,27 @@ class RouteTimeouts(Part):
     first_byte: Duration | None = Field(default=None, description="From an attempt's start to its response's head.")
     idle: Duration | None = Field(default=None, description="Between two pieces of a body.")
     total: Duration | None = Field(default=None, description="The whole request, all attempts together; default 120s.")
+
+
+_NAMES_A_CEILING: Final = "maxPrice needs at least one of input, output, request"
+
+
+class MaxPrice(Part):
+    """Highest prices, as decimal strings."""
+
+    model_config = ConfigDict(
+        json_schema_extra=checked(("has(self.input) || has(self.output) || has(self.request)", _NAMES_A_CEILING))
+    )
+
+    input: Price | None = Field(default=None, description="USD per million uncached input tokens.")
+    output: Price | None = Field(default=None, description="USD per million output tokens.")
+    request: Price | None = Field(default=None, description="USD per call.")
+
+    @model_validator(mode="after")
+    def _names_a_ceiling(self) -> "MaxPrice":
+        if self.input is None and self.output is None and self.request is None:
+            raise PydanticCustomError("max_price", _NAMES_A_CEILING)
+        return self
 
 
 class RetryPolicy(Part):
@@ -201,6 +228,15 @@ class ModelRouteSpec(Part):
     timeouts: RouteTimeouts | None = Field(default=None, description="Narrower limits than the providers' own.")
     retry: RetryPolicy | None = Field(default=None, description="How far a request goes down the merit order.")
     cache: CachePolicy | None = Field(default=None, description="Which answers may be served again.")
+    max_price: MaxPrice | None = Field(
+        default=None,
+        description="No request is sent to a candidate that charges more, at that request's length and hour.",
+    )
+    steering: Literal["Allowed", "Refused"] = Field(
+        default="Allowed",
+        description="Whether a request may say, with OpenRouter's `models`, `provider`, `:floor` and `:nitro`, which "
+        "of the candidates it wants; default Allowed.",
+    )
     typical_request: TypicalRequest | None = Field(
         default=None, description="The request at which status shows the merit order; default 300 in, 60 out."
     )

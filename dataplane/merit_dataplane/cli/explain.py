@@ -10,7 +10,8 @@ from typing import Any
 
 from merit_crds.compile import compile_resources
 from merit_crds.pricing import tier_in_force, usd
-from merit_dataplane.dispatch.merit_order import Bid, explain
+from merit_dataplane.dispatch.bid import Bid
+from merit_dataplane.dispatch.merit_order import explain
 from merit_dataplane.dispatch.tiers import classify
 from merit_dataplane.live import Live
 from merit_dataplane.snapshots.folder import complaints, load

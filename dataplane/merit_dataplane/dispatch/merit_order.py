@@ -5,63 +5,51 @@
 3. unavailable now (rate limited, open circuit, own limit reached): the last resort before an error; over an own
    limit nothing is sent even then.
 
-Candidates that lack a capability which the request uses are not in the order at all.
+Candidates that lack a capability which the request uses are not in the order at all. Nor are those above the route's
+`maxPrice`, those that the client's steering leaves out, and, in a tier that refuses them, those that miss an objective.
 """
 
-from enum import IntEnum
-from typing import NamedTuple
-
 from merit_crds.pricing import Usage, tiered_cost_details
-from merit_crds.snapshot import Tariff
+from merit_dataplane.dispatch.bid import Bid, Standing, by_merit
+from merit_dataplane.dispatch.ceiling import above
+from merit_dataplane.dispatch.steering import steer
 from merit_dataplane.snapshots.tables import Target, TierPlan
 from merit_dataplane.wire.features import names
 from merit_dataplane.wire.openai_request import Call
 
 
-class Standing(IntEnum):
-    """Class of a candidate in the order."""
-
-    ADMISSIBLE = 0
-    MISSES_OBJECTIVE = 1
-    UNAVAILABLE = 2
-    INCAPABLE = 3
-
-
-class Bid(NamedTuple):
-    """One candidate for one request."""
-
-    standing: Standing
-    rank: tuple[float, ...]
-    cost: int
-    """Expected, in pico-dollars."""
-    name: tuple[str, ...]
-    """Breaks ties, so that equal prices have a fixed order."""
-    target: Target
-    tariff: Tariff
-    """What it was priced at, and is billed by."""
-    output: int
-    """Expected output tokens, of all choices."""
-    reason: str = ""
-    """Why it is not admissible."""
-
-
 def merit_order(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
-    """Bids of all candidates but the incapable ones, best first.
+    """Bids of the candidates that may serve the request, best first.
 
     `now` is `loop.time()`; `wall` is the epoch second at which prices are looked up where time changes them.
     """
-    bids = [bid for bid in _bids(tier, call, now, wall) if bid.standing is not Standing.INCAPABLE]
-    bids.sort(key=_key)
+    bids = _bids(tier, call, now, wall)
+    if tier.narrows or call.steering is not None:
+        bids = [bid for bid in _narrowed(bids, tier, call, now) if bid.standing < Standing.INCAPABLE]
+    else:
+        bids = [bid for bid in bids if bid.standing is not Standing.INCAPABLE]
+    bids.sort(key=by_merit)
     return bids
 
 
 def explain(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
     """Bids of all candidates, each with the reason why it is not first."""
-    return sorted(_bids(tier, call, now, wall), key=_key)
+    return sorted(_narrowed(_bids(tier, call, now, wall), tier, call, now), key=by_merit)
 
 
-def _key(bid: Bid) -> tuple[int, tuple[float, ...], int, tuple[str, ...]]:
-    return bid[:4]
+def _narrowed(bids: list[Bid], tier: TierPlan, call: Call, now: float) -> list[Bid]:
+    """What the route forbids, then what the client wants."""
+    if tier.narrows:
+        bids = [_allowed(bid, tier, call, now) if bid.standing < Standing.INCAPABLE else bid for bid in bids]
+    return bids if call.steering is None else steer(bids, call.steering, call, now)
+
+
+def _allowed(bid: Bid, tier: TierPlan, call: Call, now: float) -> Bid:
+    if tier.ceilings is not None and (reason := above(bid, tier.ceilings, call, "the route's maxPrice")):
+        return bid._replace(standing=Standing.TOO_DEAR, rank=(), reason=reason)
+    if tier.refuses and (miss := _misses(tier, bid.target, call, now)):  # asked again of who is unavailable
+        return bid._replace(standing=Standing.REFUSED, rank=(), reason=miss[2])
+    return bid
 
 
 def _bids(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:

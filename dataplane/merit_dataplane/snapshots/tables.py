@@ -15,6 +15,7 @@ from merit_crds.pricing.zones import zone
 from merit_crds.snapshot import (
     ConsumerEntry,
     ModelPrice,
+    PriceCeilings,
     ProviderEntry,
     Rates,
     RouteEntry,
@@ -110,6 +111,11 @@ class TierPlan:
     total_seconds: float
     timed: bool
     """Whether time changes the price of a target."""
+    ceilings: PriceCeilings | None
+    refuses: bool
+    """Whether nothing is sent to who misses an objective."""
+    narrows: bool
+    """Whether one of these two may leave a candidate out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,6 +129,7 @@ class RoutePlan:
     attempts: int
     total_seconds: float
     cache_seconds: float
+    steerable: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,6 +208,7 @@ class Builder:
                 attempts=route.attempts,
                 total_seconds=route.total_ms / 1000,
                 cache_seconds=route.cache_ttl_ms / 1000,
+                steerable=route.steerable,
             )
             yield
         by_namespace: dict[str, dict[str, RoutePlan]] = {}
@@ -301,6 +309,9 @@ class Builder:
             first_token_seconds=tier.first_token_ms / 1000,
             total_seconds=tier.total_ms / 1000,
             timed=any(target.price.timed for target in targets),
+            ceilings=route.max_price,
+            refuses=tier.refuses,
+            narrows=tier.refuses or route.max_price is not None,
         )
 
     def _consumer(

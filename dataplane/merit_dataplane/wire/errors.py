@@ -52,12 +52,12 @@ def invalid_key() -> RequestError:
     )
 
 
-def model_not_found(model: str) -> RequestError:
+def model_not_found(model: str, *, param: str = "model") -> RequestError:
     """No route of this consumer answers to this name."""
     shown = model if len(model) <= 128 else model[:128] + "…"
     return RequestError(
         404,
         f"The model {shown!r} does not exist or you do not have access to it. GET /v1/models lists yours.",
         code="model_not_found",
-        param="model",
+        param=param,
     )

@@ -9,6 +9,7 @@ import msgspec
 
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.features import Feature
+from merit_dataplane.wire.steering import Steering, read_steering
 
 _BYTES_PER_TOKEN = 4
 """English text in JSON; a calibrated count belongs to the next step of pricing."""
@@ -28,6 +29,8 @@ class Operation(StrEnum):
     EMBEDDINGS = "embeddings"
 
 
+_OURS = ("usage", "models", "provider")
+"""OpenRouter's fields: ours to heed, vendors refuse them."""
 _INPUT = {Operation.CHAT: "messages", Operation.COMPLETIONS: "prompt", Operation.EMBEDDINGS: "input"}
 
 
@@ -44,7 +47,7 @@ class _UsageWish(msgspec.Struct):
 
 
 class _Head(msgspec.Struct):
-    model: str
+    model: str = ""
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     usage: _UsageWish | None = None
@@ -54,6 +57,8 @@ class _Head(msgspec.Struct):
     logprobs: bool | int | None = None
     parallel_tool_calls: bool | None = None
     response_format: _ResponseFormat | None = None
+    models: msgspec.Raw = _ABSENT
+    provider: msgspec.Raw = _ABSENT
     tools: msgspec.Raw = _ABSENT
     functions: msgspec.Raw = _ABSENT
     messages: msgspec.Raw = _ABSENT
@@ -97,6 +102,7 @@ class Call(msgspec.Struct, frozen=True):
     """Bits of `Feature`."""
     fields: dict[str, msgspec.Raw]
     messages: msgspec.Raw
+    steering: Steering | None = None
 
     @property
     def input_field(self) -> str:
@@ -125,7 +131,8 @@ class Call(msgspec.Struct, frozen=True):
             given = fields.get("stream_options")
             options = _fields.decode(given) if given is not None and bytes(given) != b"null" else {}
             fields["stream_options"] = msgspec.Raw(_encode({**options, "include_usage": _TRUE}))
-        fields.pop("usage", None)  # OpenRouter's wish is ours to fulfil; vendors refuse it
+        for ours in _OURS:
+            fields.pop(ours, None)
         return _encode(fields)
 
 
@@ -149,6 +156,13 @@ def parse(operation: Operation, body: bytes) -> Call:
     if not _present(content):
         name = _INPUT[operation]
         raise RequestError(400, f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name)
+    steering, model = None, head.model
+    if head.models is not _ABSENT or head.provider is not _ABSENT:
+        steering = read_steering(bytes(head.models), bytes(head.provider))
+        if not model and steering is not None and steering.models:
+            model = steering.models[0]
+    if not model:
+        raise RequestError(400, "Missing required parameter: 'model'.", param="model")
     raw = bytes(content)
     stream = bool(head.stream) and operation is not Operation.EMBEDDINGS
     asked = head.stream_options is not None and bool(head.stream_options.include_usage)
@@ -159,7 +173,7 @@ def parse(operation: Operation, body: bytes) -> Call:
         features |= media
     return Call(
         operation=operation,
-        model=head.model,
+        model=model,
         stream=stream,
         wants_usage=asked or (head.usage is not None and bool(head.usage.include)),
         input_tokens=max(1, (len(raw) + len(bytes(head.tools)) - media_bytes) // _BYTES_PER_TOKEN),
@@ -168,6 +182,7 @@ def parse(operation: Operation, body: bytes) -> Call:
         features=features,
         fields=fields,
         messages=head.messages,
+        steering=steering,
     )
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merit_dataplane.dispatch.merit_order import Standing, explain, merit_order
-from merit_dataplane.dispatch.refusal import nobody_can
+from merit_dataplane.dispatch.bid import Standing
+from merit_dataplane.dispatch.merit_order import explain, merit_order
+from merit_dataplane.dispatch.refusal import nobody_left
 from merit_dataplane.dispatch.tiers import classify
 from merit_dataplane.live import Live
 from merit_dataplane.snapshots.tables import Builder, Headers, RoutePlan, Target
@@ -217,7 +218,7 @@ def test_when_nobody_can_the_field_the_value_and_the_fix_are_named(
     ]
     tier, call = plan(*documents, route("a", "b")).tiers[0], chat(**fields)
     assert merit_order(tier, call, NOW, WALL) == []
-    refusal = nobody_can(tier, call)
+    refusal = nobody_left(tier, call, explain(tier, call, NOW, WALL))
     assert (refusal.status, refusal.code, refusal.param) == (400, "no_capable_model", param)
     assert words.format(room=1000 - call.input_tokens) in str(refusal)
 

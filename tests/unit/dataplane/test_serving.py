@@ -332,7 +332,7 @@ async def test_a_missed_objective_is_said_and_is_no_outage(vendors: Vendors) -> 
         answer = await merit.post({"model": "chat", "messages": HELLO})
     assert answer.status_code == 200
     assert answer.headers["x-merit-provider"] == "dear"
-    assert answer.headers["x-merit-objectives"] == "missed"
+    assert answer.headers["x-merit-objectives"] == "missed: accuracy 0.7 is below 0.9"
 
 
 async def test_a_met_objective_is_not_marked(vendors: Vendors) -> None:

@@ -1,0 +1,45 @@
+"""One candidate for one request."""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from merit_crds.snapshot import Tariff
+from merit_dataplane.snapshots.tables import Target
+
+
+class Standing(IntEnum):
+    """Class of a candidate in the order. From INCAPABLE on it is not in the order at all."""
+
+    ADMISSIBLE = 0
+    MISSES_OBJECTIVE = 1
+    UNAVAILABLE = 2
+    INCAPABLE = 3
+    EXCLUDED = 4
+    """The client's steering leaves it out."""
+    TOO_DEAR = 5
+    """Above the route's maxPrice."""
+    REFUSED = 6
+    """Misses an objective, in a tier that sends nothing to who does."""
+
+
+class Bid(NamedTuple):
+    """One candidate for one request."""
+
+    standing: Standing
+    rank: tuple[float, ...]
+    cost: int
+    """Expected, in pico-dollars."""
+    name: tuple[str, ...]
+    """Breaks ties, so that equal prices have a fixed order."""
+    target: Target
+    tariff: Tariff
+    """What it was priced at, and is billed by."""
+    output: int
+    """Expected output tokens, of all choices."""
+    reason: str = ""
+    """Why it is not admissible."""
+
+
+def by_merit(bid: Bid) -> tuple[int, tuple[float, ...], int, tuple[str, ...]]:
+    """Sorts bids into the merit order."""
+    return bid[:4]
