@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo test unit cluster-test check format generate golden bench lock images clean
+.PHONY: help setup demo test unit cluster-test check format generate golden bench bench-ranking lock images clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ golden: setup ## Rewrite the golden cases of compile; read the diff before you c
 
 bench: setup ## Measure, write bench/results.json; ARGS='--baseline old.json' compares
 	$(BIN)/python bench/run.py $(ARGS)
+
+bench-ranking: setup ## Time the merit order alone
+	$(BIN)/python bench/ranking.py $(ARGS)
 
 images: setup ## Build the images without a Docker engine
 	$(BIN)/python tests/cluster/lab/images.py
