@@ -15,9 +15,15 @@ _COMMANDS = {
     "validate": ("merit_dataplane.cli.validate", "check resource YAML: file, line, field, reason, fix"),
     "compile": ("merit_dataplane.cli.compile", "print the snapshot and the status of each resource"),
     "explain": ("merit_dataplane.cli.explain", "print the merit order of a request read from standard input"),
+    "usage": ("merit_dataplane.cli.usage", "add up usage logs, and write them as Parquet"),
+    "recost": ("merit_dataplane.cli.recost", "price usage logs anew, by another price list or by the rates of then"),
+    "plan": ("merit_dataplane.cli.plan", "replay recorded requests against a change of prices and routes"),
     "crds": ("merit_dataplane.cli.crds", "print the CustomResourceDefinitions"),
     "fake-provider": ("merit_dataplane.fake_provider.cli", "run a simulated LLM vendor with recorded answers"),
 }
+
+_OF_PLAN = ("numpy", "polars")
+"""What the extra `plan` brings."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, (module_name, words) in _COMMANDS.items():
         command = commands.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
         if given[:1] == [name]:  # only the wanted command's code is loaded
-            importlib.import_module(module_name).add_arguments(command)
+            try:
+                importlib.import_module(module_name).add_arguments(command)
+            except ModuleNotFoundError as error:
+                if error.name not in _OF_PLAN:
+                    raise
+                print(f"merit {name} needs {error.name}: pip install 'merit-gateway[plan]'", file=sys.stderr)
+                return 1
     args = parser.parse_args(given)
     try:
         return int(importlib.import_module(_COMMANDS[args.command][0]).run(args))

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,15 +43,27 @@ Memory = dict[Path, Manifest]
 """What each file held when it was last read."""
 
 
-def load(paths: list[Path], secrets_folder: Path | None = None, memory: Memory | None = None) -> Loaded:
+def substitute(text: str) -> str:
+    """`${NAME}` in a value of a Secret, by the environment. Raises KeyError."""
+    return _VARIABLE.sub(lambda match: os.environ[match.group(1)], text)
+
+
+def load(
+    paths: list[Path],
+    secrets_folder: Path | None = None,
+    memory: Memory | None = None,
+    *,
+    value: Callable[[str], str] = substitute,
+) -> Loaded:
     """Reads YAML files, and folders of them with their subfolders. Raises OSError for a path that doesn't exist.
 
-    With a `memory`, what can't be read in a file stays what it was: a typo takes nothing out of service.
+    With a `memory`, what can't be read in a file stays what it was: a typo takes nothing out of service. `value` makes
+    of a Secret's text what is used.
     """
     gathered = _Gathered()
     files = [file for path in paths for file in _files(path)]
     for file in files:
-        manifest = _manifest(file)
+        manifest = _manifest(file, value)
         if memory is not None:
             manifest = memory[file] = _completed(manifest, memory.get(file))
         _gather(file, manifest, gathered)
@@ -78,13 +90,13 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _manifest(file: Path) -> Manifest:
+def _manifest(file: Path, value: Callable[[str], str]) -> Manifest:
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         fault = Fault(str(file), 1, f"is no UTF-8 text: {error.reason} at byte {error.start}")
         return Manifest((), {}, (fault,))
-    return read(text, source=str(file), substitute=_substitute)
+    return read(text, source=str(file), substitute=value)
 
 
 def _completed(now: Manifest, before: Manifest | None) -> Manifest:
@@ -114,10 +126,6 @@ def _gather(file: Path, manifest: Manifest, gathered: _Gathered) -> None:
 def line_of_root(resource: Resource) -> int:
     """Line at which a resource's document starts."""
     return resource.lines.get((), 1)
-
-
-def _substitute(text: str) -> str:
-    return _VARIABLE.sub(lambda match: os.environ[match.group(1)], text)
 
 
 def _add_secret_files(folder: Path, gathered: _Gathered) -> None:

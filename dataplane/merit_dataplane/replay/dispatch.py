@@ -1,0 +1,219 @@
+"""The merit order of recorded requests, by columns: which candidate a snapshot would send each of them to.
+
+The same classes as `dispatch.merit_order`: admissible by expected cost, then what misses an objective. What a trace
+can't know is left out: rate limits, circuits, exploration. The output is expected as the mean of what the trace's
+answers had in that tier; latency is what the trace measured of a candidate, and unknown (so it passes) with fewer than
+20 answers.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from merit_crds.snapshot import ModelPrice, RouteEntry, Snapshot, Tier, TierCondition
+from merit_dataplane.replay.pricing import priced
+from merit_dataplane.replay.shapes import Shapes, streamed
+from merit_dataplane.replay.tokens import Ints, Tokens
+from merit_dataplane.wire.features import mask
+
+UNSERVED = -1
+_ENOUGH = 20
+_NEVER = np.int64((1 << 63) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One candidate in one tier of one route."""
+
+    route: str
+    tier: str
+    provider: str
+    model: str
+
+    @property
+    def candidate(self) -> str:
+        """Provider and model, as `Shapes.candidate` names them."""
+        return f"{self.provider} {self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known of one tier before its requests are dispatched."""
+
+    route: str
+    tier: Tier
+    rows: Ints
+    """Its requests in the trace."""
+    places: tuple[int, ...]
+    """Its candidates, by position in `Dispatch.places`, in the order of the tier."""
+    expected_output: int
+    """Tokens of one answer."""
+    latency: tuple[dict[str, float | None], ...]
+    """Of each candidate, `total` and `first_token` at the tier's percentile, in seconds; None is unknown."""
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """Where each request of a trace goes."""
+
+    chosen: Ints
+    """Position in `places`, or UNSERVED."""
+    missed: NDArray[np.bool_]
+    """The candidate misses an objective: none met them."""
+    places: list[Place] = field(default_factory=list)
+    prices: list[ModelPrice] = field(default_factory=list)
+    """Of each place."""
+    tiers: list[Outlook] = field(default_factory=list)
+    assumed: int = 0
+    """Requests whose tier rests on conditions that a trace doesn't show (headers, text), and which names none."""
+
+
+def dispatch(snapshot: Snapshot, shapes: Shapes) -> Dispatch:
+    """Sends each request to the first of its merit order."""
+    made = Dispatch(np.full(len(shapes), UNSERVED, np.int64), np.zeros(len(shapes), np.bool_))
+    prices = {(p.provider, model): price for p in snapshot.pricings.values() for model, price in p.models.items()}
+    for key, route in snapshot.routes.items():
+        code = shapes.route.code(key)
+        rows = np.flatnonzero(shapes.route.codes == code) if code >= 0 else np.zeros(0, np.int64)
+        for tier, members in _classified(route, rows, shapes, made):
+            first = len(made.places)
+            for candidate in tier.candidates:
+                made.places.append(Place(key, tier.name, candidate.provider, candidate.model))
+                made.prices.append(prices[candidate.provider, candidate.model])
+            places = tuple(range(first, len(made.places)))
+            outlook = Outlook(
+                route=key,
+                tier=tier,
+                rows=members,
+                places=places,
+                expected_output=_expected_output(tier, members, shapes),
+                latency=tuple(_latency(made.places[place], tier.percentile, shapes) for place in places),
+            )
+            made.tiers.append(outlook)
+            _choose(outlook, shapes, made)
+    return made
+
+
+def expected_costs(outlook: Outlook, price: ModelPrice, rows: Ints, shapes: Shapes) -> Ints:
+    """Pico-dollars that a candidate is expected to ask for each of these requests."""
+    most = np.full(len(rows), price.max_output_tokens or _NEVER, np.int64)
+    limit = shapes.output_limit[rows]
+    most = np.where(limit > 0, np.minimum(limit, most), most)
+    output = np.minimum(outlook.expected_output, most) * shapes.choices[rows]
+    tokens = Tokens({"uncached_input": shapes.expected_input[rows], "output": output})
+    return priced(price, shapes.time[rows], tokens)
+
+
+# ---- tiers
+
+
+def _classified(route: RouteEntry, rows: Ints, shapes: Shapes, made: Dispatch) -> Iterator[tuple[Tier, Ints]]:
+    """Each tier and its requests: by the conditions where the trace shows all that they ask, else as recorded."""
+    if len(route.tiers) == 1:
+        yield route.tiers[0], rows
+        return
+    taken = np.full(len(rows), len(route.tiers) - 1, np.int64)
+    for place, tier in reversed(list(enumerate(route.tiers[:-1]))):
+        for when in tier.when:
+            taken[_holds(when, rows, shapes)] = place
+    if any(_needs_text(when) for tier in route.tiers for when in tier.when):
+        recorded = np.full(len(rows), -1, np.int64)
+        for place, tier in enumerate(route.tiers):
+            recorded[shapes.tier.codes[rows] == shapes.tier.code(tier.name)] = place
+        made.assumed += int((recorded < 0).sum())
+        taken = np.where(recorded >= 0, recorded, taken)
+    for place, tier in enumerate(route.tiers):
+        yield tier, rows[taken == place]
+
+
+def _needs_text(when: TierCondition) -> bool:
+    return bool(when.headers or when.last_message)
+
+
+def _holds(when: TierCondition, rows: Ints, shapes: Shapes) -> NDArray[np.bool_]:
+    if _needs_text(when):
+        return np.zeros(len(rows), np.bool_)
+    length, features = shapes.expected_input[rows], mask(when.uses)
+    found: NDArray[np.bool_] = (length >= when.at_least) & ((shapes.features[rows] & features) == features)
+    return found & (length < when.below) if when.below else found
+
+
+# ---- candidates
+
+
+def _expected_output(tier: Tier, rows: Ints, shapes: Shapes) -> int:
+    if not len(rows):
+        return tier.expected_output_tokens
+    return int((shapes.tokens.output[rows] / shapes.choices[rows]).mean() + 0.5)
+
+
+def _latency(place: Place, percentile: int, shapes: Shapes) -> dict[str, float | None]:
+    rows = np.flatnonzero(shapes.candidate.codes == shapes.candidate.code(place.candidate))
+
+    def quantile(seconds: NDArray[np.float64]) -> float | None:
+        known = seconds[rows]
+        known = known[known > 0]
+        return float(np.percentile(known, percentile, method="higher")) if len(known) >= _ENOUGH else None
+
+    return {"total": quantile(shapes.duration), "first_token": quantile(shapes.first_token)}
+
+
+def miss(outlook: Outlook, position: int, *, stream: bool) -> tuple[float, float] | None:
+    """What orders candidates that miss an objective, as `dispatch.merit_order` does; None when all are met."""
+    tier, candidate, latency = outlook.tier, outlook.tier.candidates[position], outlook.latency[position]
+    slow = 0.0
+    for seconds, ceiling in (
+        (latency["first_token"], tier.first_token_ms / 1000 if stream else 0.0),
+        (latency["total"], tier.total_ms / 1000),
+    ):
+        if ceiling and seconds is not None and seconds > ceiling:
+            slow = seconds
+            break
+    inaccurate = candidate.accuracy < tier.accuracy
+    return (-candidate.accuracy if inaccurate else -1.0, slow) if inaccurate or slow else None
+
+
+def _choose(outlook: Outlook, shapes: Shapes, made: Dispatch) -> None:
+    if outlook.tier.first_token_ms:
+        streams = streamed(shapes.features[outlook.rows])
+        _first_of_the_order(outlook, outlook.rows[streams], shapes, made, stream=True)
+        _first_of_the_order(outlook, outlook.rows[~streams], shapes, made, stream=False)
+    else:
+        _first_of_the_order(outlook, outlook.rows, shapes, made, stream=False)
+
+
+def _first_of_the_order(outlook: Outlook, rows: Ints, shapes: Shapes, made: Dispatch, *, stream: bool) -> None:
+    """Candidates of equal standing compete by price; the next ones get what no better one is capable of."""
+    standings: dict[tuple[float, float] | None, list[int]] = {}
+    for position in range(len(outlook.places)):
+        standings.setdefault(miss(outlook, position, stream=stream), []).append(position)
+    ordered = sorted(standings, key=lambda standing: (standing is not None, standing or (0.0, 0.0)))
+    left = rows
+    for standing in ordered:
+        if not len(left):
+            return
+        best = np.full(len(left), _NEVER, np.int64)
+        chosen = np.full(len(left), UNSERVED, np.int64)
+        by_name = sorted(standings[standing], key=lambda p: made.places[outlook.places[p]].candidate.split(" ", 1))
+        for position in by_name:
+            place = outlook.places[position]
+            price = made.prices[place]
+            asked = expected_costs(outlook, price, left, shapes)
+            asked[~_capable(price, left, shapes)] = _NEVER
+            better = asked < best
+            best[better], chosen[better] = asked[better], place
+        served = chosen != UNSERVED
+        made.chosen[left[served]] = chosen[served]
+        made.missed[left[served]] = standing is not None
+        left = left[~served]
+
+
+def _capable(price: ModelPrice, rows: Ints, shapes: Shapes) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = (shapes.features[rows] & ~np.int64(mask(price.capabilities))) == 0
+    if price.max_output_tokens:
+        found &= shapes.output_limit[rows] <= price.max_output_tokens
+    if price.context_window:
+        found &= shapes.expected_input[rows] + shapes.output_limit[rows] <= price.context_window
+    return found

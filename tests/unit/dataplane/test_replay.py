@@ -1,0 +1,251 @@
+"""`merit usage`, `merit recost`, `merit plan`: files in, figures out; and that they agree with what serves requests."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from merit_crds.pricing import Usage, in_force, price_details
+from merit_crds.usage_line import UsageLine
+from merit_dataplane.cli import main
+from merit_dataplane.dispatch.merit_order import Standing, merit_order
+from merit_dataplane.live import Live
+from merit_dataplane.replay.dispatch import UNSERVED, dispatch
+from merit_dataplane.replay.lines import SCHEMA, read
+from merit_dataplane.replay.pricing import priced
+from merit_dataplane.replay.resources import compiled as compiled_folder
+from merit_dataplane.replay.shapes import COLUMNS, shapes
+from merit_dataplane.replay.tokens import of_usages
+from merit_dataplane.snapshots.tables import Builder
+from merit_dataplane.wire.features import listed
+from merit_dataplane.wire.openai_request import Call, Operation
+from tests.support.gateway import over, says
+from tests.support.resources import CONSUMER, candidate, compiled, prices, provider, route_of
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+PLAN = GOLDEN / "plan"
+UPDATE = bool(os.environ.get("MERIT_UPDATE_GOLDEN"))
+
+
+def agrees(path: Path, text: str) -> None:
+    if UPDATE:
+        path.write_text(text)
+    assert path.read_text() == text
+
+
+# ---- plan
+
+
+def planned(tmp_path: Path, *more: str) -> int:
+    return main([
+        "plan", "--before", f"{PLAN}/before", "--after", f"{PLAN}/after", "--trace", f"{PLAN}/trace.csv", *more
+    ])  # fmt: skip
+
+
+def test_a_plan_is_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert planned(tmp_path, "--json", f"{tmp_path}/plan.json", "--chart", f"{tmp_path}/plan.svg") == 0
+    agrees(PLAN / "plan.md", capsys.readouterr().out)
+    agrees(PLAN / "plan.json", (tmp_path / "plan.json").read_text())
+    agrees(PLAN / "plan.svg", (tmp_path / "plan.svg").read_text())
+
+
+def test_a_plan_as_a_page_has_its_picture_and_its_text(tmp_path: Path) -> None:
+    page, text = tmp_path / "plan.html", tmp_path / "plan.md"
+    assert planned(tmp_path, "--chart", str(page), "--markdown", str(text)) == 0
+    assert "<svg" in page.read_text()
+    assert "### Merit plan" in page.read_text()
+    assert text.read_text().startswith("### Merit plan")
+
+
+def test_the_bill_of_a_plan_is_that_of_its_requests_one_by_one(tmp_path: Path) -> None:
+    lines = pl.read_csv(PLAN / "trace.csv", schema_overrides={"features": pl.String}).with_columns(
+        prefix=pl.lit(""), prefix_tokens=pl.lit(0)
+    )
+    lines.write_csv(tmp_path / "trace.csv")
+    snapshot = compiled_folder([PLAN / "after"]).snapshot
+    main([
+        "plan", "--before", f"{PLAN}/after", "--after", f"{PLAN}/after", "--trace", f"{tmp_path}/trace.csv",
+        "--json", f"{tmp_path}/plan.json", "--markdown", os.devnull,
+    ])  # fmt: skip
+    found = json.loads((tmp_path / "plan.json").read_text())
+    replayed = shapes(read([tmp_path / "trace.csv"], columns=COLUMNS))
+    made = dispatch(snapshot, replayed)
+    bill, usages = 0, replayed.tokens.usages()
+    for row, place in enumerate(made.chosen):
+        if place != UNSERVED:
+            usage = usages[row]
+            bill += price_details(in_force(made.prices[place], float(replayed.time[row])).tariff, usage).total
+    assert round(float(found["spendUSD"]["after"]) * 10**12) == bill
+    assert found["spendUSD"]["before"] == found["spendUSD"]["after"] == found["spendUSD"]["unmoved"]
+    assert found["moved"] == 0
+
+
+_PRICE = st.integers(0, 30).map(lambda tenths: f"{tenths / 10:.1f}")
+_CANDIDATES = st.lists(
+    st.tuples(_PRICE, _PRICE, st.sampled_from(["", "0.5", "0.9"]), st.booleans()), min_size=3, max_size=3
+)
+_REQUESTS = st.lists(
+    st.tuples(st.integers(1, 5000), st.integers(0, 300), st.integers(1, 3), st.sampled_from([0, 1, 2, 3])),
+    min_size=1,
+    max_size=20,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(_CANDIDATES, _REQUESTS, st.integers(1, 500), st.booleans())
+def test_requests_go_where_the_merit_order_sends_them(
+    candidates: list[tuple[str, str, str, bool]],
+    requests: list[tuple[int, int, int, int]],
+    output: int,
+    floor: bool,
+) -> None:
+    documents = [CONSUMER]
+    for name, (asked_in, asked_out, _, tools) in zip("abc", candidates, strict=True):
+        able = "Streaming, Tools" if tools else "Streaming"
+        documents += [provider(name, "http://127.0.0.1:9/v1"), prices(name, asked_in, asked_out, capabilities=able)]
+    listing = ", ".join(candidate(n, accuracy=c[2]) for n, c in zip("abc", candidates, strict=True))
+    objectives = ', objectives: {accuracy: "0.8"}' if floor else ""
+    tier = f"[{{name: all, candidates: [{listing}], expectedOutputTokens: {output}{objectives}}}]"
+    made = compiled(*documents, route_of(tier))
+    tables = Builder(made.version, made.snapshot, made.credentials, Live()).build()
+    plan = tables.routes["default/chat"].tiers[0]
+    found = dispatch(made.snapshot, shapes(_trace(requests, output)))
+    for row, (length, limit, choices, features) in enumerate(requests):
+        call = Call(
+            operation=Operation.CHAT, model="chat", stream=bool(features & 1), wants_usage=False, input_tokens=length,
+            output_limit=limit, choices=choices, features=features, fields={}, messages=msgspec.Raw(b"[]"),
+        )  # fmt: skip
+        order = merit_order(plan, call, 0.0, 0.0)
+        place = found.chosen[row]
+        if not order:
+            assert place == UNSERVED
+        else:
+            assert found.places[place].provider == order[0].target.provider.key
+            assert found.missed[row] == (order[0].standing is Standing.MISSES_OBJECTIVE)
+
+
+def _trace(requests: list[tuple[int, int, int, int]], output: int) -> pl.DataFrame:
+    rows = [
+        {
+            "format": 1, "time": 1.0, "route": "default/chat", "status": 200, "input_tokens": length,
+            "choices": choices, "output_tokens": output * choices, "output_limit": limit, "features": listed(features),
+            "expected_input_tokens": length,
+        }
+        for length, limit, choices, features in requests
+    ]  # fmt: skip
+    known = {**SCHEMA, "prefix": pl.String, "prefix_tokens": pl.Int64}
+    table = pl.DataFrame(rows, schema={name: known[name] for name in COLUMNS})
+    return table.with_columns(
+        pl.col(pl.String).fill_null(""), pl.col(pl.Int64).fill_null(0), pl.col(pl.Float64).fill_null(0)
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1_781_000_000_000, 1_800_000_000_000), min_size=1, max_size=30))
+def test_time_says_the_tariff_as_it_does_for_one_request(milliseconds: list[int]) -> None:
+    price = compiled_folder([PLAN / "after"]).snapshot.pricings["default/north"].models["large"]
+    at = np.array(milliseconds) / 1000
+    usage = Usage(1234, 56, 78, 9)
+    tokens = of_usages([usage] * len(at))
+    exact = [price_details(in_force(price, float(t)).tariff, usage).total for t in at]
+    assert priced(price, at, tokens).tolist() == exact
+
+
+# ---- usage and recost
+
+
+def recosted(*more: str) -> int:
+    return main(["recost", str(GOLDEN / "recost/usage.jsonl"), *more])
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("own-rates", ()), ("prices", ("--prices", str(GOLDEN / "recost/prices"))), ("json", ("--json",))],
+)
+def test_a_recost_is_as_it_was(name: str, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert recosted(*more) == 0
+    agrees(GOLDEN / f"recost/{name}.txt", capsys.readouterr().out)
+
+
+def test_a_version_is_known_by_the_lines_of_then(capsys: pytest.CaptureFixture[str]) -> None:
+    assert recosted("--at", "1111111111ff") == 0
+    assert "req" not in capsys.readouterr().out
+    assert recosted("--at", "bbbbbbbbbbbb") == 1
+    assert "small of default/south has no price there" in capsys.readouterr().err
+    assert recosted("--at", "eeee") == 1
+    assert "no line is of version 'eeee'" in capsys.readouterr().err
+
+
+def test_a_cost_that_its_rates_do_not_make_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (GOLDEN / "recost/usage.jsonl").read_text().replace('"cost": "0.003"', '"cost": "0.003000000001"')
+    (tmp_path / "usage.jsonl").write_text(text)
+    assert main(["recost", str(tmp_path)]) == 1
+    assert "-0.000000000001" in capsys.readouterr().out
+
+
+async def test_what_a_gateway_logs_recomputes_to_what_it_booked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usage = {"prompt_tokens": 900, "completion_tokens": 70, "prompt_tokens_details": {"cached_tokens": 128}}
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
+    body = json.dumps({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}).encode()
+    async with over(says(body)) as merit:
+        for _ in range(3):
+            await merit.post({"model": "chat", "messages": [{"role": "user", "content": "Hello"}]})
+        await merit.post({"model": "unknown", "messages": []})
+        (tmp_path / "usage.jsonl").write_text(merit.log_text())
+        booked = sum(series.cost for series in merit.parts.ledger.series.values())
+    parquet = tmp_path / "usage.parquet"
+    assert main(["usage", str(tmp_path / "usage.jsonl"), "-o", str(parquet), "--by", "day,consumer"]) == 0
+    assert "default/tests" in capsys.readouterr().out
+    for file in (tmp_path / "usage.jsonl", parquet):
+        assert main(["recost", "--json", str(file)]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert round(float(found["bookedUSD"]) * 10**12) == booked
+        assert found["bookedUSD"] == found["recomputedUSD"]
+        assert found["models"][0]["requests"] == 3
+
+
+def test_sums_beyond_nine_million_usd_are_exact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line: dict[str, Any] = json.loads((GOLDEN / "recost/usage.jsonl").read_text().splitlines()[0])
+    line["cost"] = "4000000.000000000001"
+    (tmp_path / "usage.jsonl").write_text((json.dumps(line) + "\n") * 5)
+    assert main(["usage", str(tmp_path)]) == 0
+    assert "20000000.000000000005" in capsys.readouterr().out
+
+
+def test_the_table_has_the_fields_of_a_line() -> None:
+    assert list(SCHEMA) == sorted(SCHEMA, key=UsageLine.__struct_fields__.index) == list(UsageLine.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.jsonl", "not json\n", "is no usage log"),
+        ("a.csv", "time,route\n1,a/b\n", "has no column 'input_tokens'"),
+        ("a.csv", "time,route,input_tokens,output_tokens\n1,a/b,-5,1\n", "input_tokens: -5 is below 0"),
+        ("a.jsonl", '{"format":2,"time":1,"route":"a/b"}\n', "format 2, this program knows 1"),
+        ("a.csv", "time,route,input_tokens,output_tokens\n", "no request that a model answered"),
+    ],
+)
+def test_what_is_no_usage_log_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, words: str
+) -> None:
+    file = tmp_path / name
+    file.write_text(text)
+    assert main(["plan", "--before", f"{PLAN}/before", "--after", f"{PLAN}/after", "--trace", str(file)]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_broken_resources_are_no_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = (PLAN / "before/all.yaml").read_text().replace('input: "2"', 'input: "two"')
+    (tmp_path / "all.yaml").write_text(broken)
+    assert main(["plan", "--before", f"{PLAN}/before", "--after", str(tmp_path), "--trace", f"{PLAN}/trace.csv"]) == 1
+    assert "must be a decimal string" in capsys.readouterr().err
