@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from merit_crds.pricing import Usage, in_force, price_details
 from merit_crds.usage_line import UsageLine
 from merit_dataplane.cli import main
-from merit_dataplane.dispatch.merit_order import Standing, merit_order
+from merit_dataplane.dispatch.bid import Standing
+from merit_dataplane.dispatch.merit_order import merit_order
 from merit_dataplane.live import Live
 from merit_dataplane.replay.dispatch import UNSERVED, dispatch
 from merit_dataplane.replay.lines import SCHEMA, read
