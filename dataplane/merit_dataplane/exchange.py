@@ -133,7 +133,7 @@ class Exchange:
             line.expected_input_tokens, line.output_limit = call.input_tokens, call.output_limit
             line.choices = call.choices
         if target is not None:
-            line.provider, line.model = target.labels[2:]
+            line.provider, line.model = target.name
             line.price_list, line.price_version = target.price_list, target.price_version
         if self.bid is not None:
             line.expected_cost = usd(self.bid.cost)

@@ -84,6 +84,8 @@ class Target:
     """Response headers that say who answered."""
     labels: tuple[str, str, str, str]
     """route, tier, provider, model: of metrics."""
+    name: tuple[str, str]
+    """provider, model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -298,6 +300,7 @@ class Builder:
                         (b"x-merit-tier", tier.name.encode()),
                     ),
                     labels=(key, tier.name, candidate.provider, candidate.model),
+                    name=(candidate.provider, candidate.model),
                 )
             )
         return TierPlan(
