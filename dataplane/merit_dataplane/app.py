@@ -1,5 +1,7 @@
 """The data port's application: the hot path as a plain ASGI callable, FastAPI for everything else."""
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -7,11 +9,14 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from merit_dataplane.request_path import RequestPath, Scope, Send, authenticate
+from merit_dataplane.dispatch.legs import legs
+from merit_dataplane.explanation import explanation
+from merit_dataplane.request_path import RequestPath, Scope, Send, authenticate, read_body
 from merit_dataplane.resilience.guard import Receive
 from merit_dataplane.snapshots.holder import SnapshotHolder
+from merit_dataplane.snapshots.tables import Tables
 from merit_dataplane.wire.errors import RequestError, error_body
-from merit_dataplane.wire.openai_request import Operation
+from merit_dataplane.wire.openai_request import Operation, parse
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _HOT = {f"/v1/{operation}": operation for operation in Operation}
@@ -19,7 +24,7 @@ _HOT = {f"/v1/{operation}": operation for operation in Operation}
 
 def create_app(path: RequestPath, holder: SnapshotHolder) -> App:
     """The ASGI application of the data port."""
-    api = _create_api(holder)
+    api = _create_api(holder, path.max_body_bytes)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
@@ -31,7 +36,7 @@ def create_app(path: RequestPath, holder: SnapshotHolder) -> App:
     return app
 
 
-def _create_api(holder: SnapshotHolder) -> FastAPI:
+def _create_api(holder: SnapshotHolder, max_body_bytes: int) -> FastAPI:
     api = FastAPI(title="Merit", docs_url=None, redoc_url=None, openapi_url=None)
 
     @api.exception_handler(RequestError)
@@ -60,14 +65,27 @@ def _create_api(holder: SnapshotHolder) -> FastAPI:
                 return JSONResponse(known)
         raise RequestError(404, f"The model {name[:128]!r} does not exist.", code="model_not_found", param="model")
 
+    @api.post("/v1/explain")
+    async def explain(request: Request) -> Response:
+        """The merit order of a chat completion, without asking anybody for it."""
+        tables, headers = _in_force(holder), tuple(request.scope["headers"])
+        consumer = authenticate(tables, headers)
+        call = parse(Operation.CHAT, await read_body(request.receive, max_body_bytes))
+        now = asyncio.get_running_loop().time()
+        document = explanation(legs(consumer, call), headers, now=now, wall=time.time())
+        return JSONResponse({"snapshot": tables.version[:12], **document})
+
     return api
 
 
-def _models(request: Request, holder: SnapshotHolder) -> list[dict[str, Any]]:
-    tables = holder.tables
-    if tables is None:
+def _in_force(holder: SnapshotHolder) -> Tables:
+    if holder.tables is None:
         raise RequestError(503, "This pod has no snapshot yet.", kind="server_error")
-    consumer = authenticate(tables, tuple(request.scope["headers"]))
+    return holder.tables
+
+
+def _models(request: Request, holder: SnapshotHolder) -> list[dict[str, Any]]:
+    consumer = authenticate(_in_force(holder), tuple(request.scope["headers"]))
     return [
         {"id": name, "object": "model", "created": 0, "owned_by": f"merit:{route.name}"}
         for name, route in sorted(consumer.routes.items())

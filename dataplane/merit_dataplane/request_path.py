@@ -74,7 +74,7 @@ class RequestPath:
         max_body_bytes: int,
     ):
         self._holder, self._client, self._ledger, self._log = holder, client, ledger, log
-        self._cache, self._max_body_bytes = cache, max_body_bytes
+        self._cache, self.max_body_bytes = cache, max_body_bytes
         self.draining = False
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, operation: Operation) -> None:
@@ -104,7 +104,7 @@ class RequestPath:
         headers: Headers = scope["headers"]
         tables = _in_force(exchange)
         consumer = exchange.consumer = authenticate(tables, headers)
-        body = await read_body(receive, self._max_body_bytes)
+        body = await read_body(receive, self.max_body_bytes)
         call = exchange.call = parse(operation, body)
         route = consumer.routes.get(call.model)
         further: tuple[Leg, ...] = ()

@@ -152,11 +152,29 @@ async def test_explain_json_and_headers(folder: Path) -> None:
     document = json.loads(out)
     assert (code, document["tier"], document["inputTokens"]) == (0, "legal", 308)
     (bid,) = document["meritOrder"]
-    assert Decimal(bid.pop("expectedCostUSD")) == Decimal("0.000816")
-    assert bid == {
-        "provider": "default/b", "model": "b-model", "expectedOutputTokens": 100, "contextTier": None,
-        "standing": "admissible", "reason": "",
-    }  # fmt: skip
+    assert (bid["provider"], bid["standing"], bid["reason"]) == ("default/b", "admissible", "")
+    assert (Decimal(bid["expectedCostUSD"]), bid["expectedOutputTokens"]) == (Decimal("0.000816"), 100)
+
+
+async def test_explain_steered(folder: Path) -> None:
+    wish = b'{"provider": {"order": ["c"], "max_price": {"prompt": 1}}, "models": ["chat:nitro"], '
+    code, out, err = await run_merit("explain", "--route", "chat", "--resources", folder, stdin=wish + REQUEST[1:])
+    assert (code, err) == (0, "")
+    assert out == (
+        "route default/chat, tier rest, about 308 input tokens\n"
+        "\n"
+        "   PROVIDER   MODEL    EXPECTED USD  STANDING          REASON\n"
+        "1  default/c  c-model  0.000408      misses objective  accuracy 0.0 is below 0.8\n"
+        "2  default/a  a-model  0.000408      misses objective  accuracy 0.7 is below 0.8\n"
+        "3  default/b  b-model  0.000816      excluded          input at 2 is above provider.max_price of 1\n"
+        "\n"
+        "then route default/chat, tier rest, about 308 input tokens\n"
+        "\n"
+        "   PROVIDER   MODEL    EXPECTED USD  STANDING          REASON\n"
+        "1  default/c  c-model  0.000408      misses objective  accuracy 0.0 is below 0.8\n"
+        "2  default/a  a-model  0.000408      misses objective  accuracy 0.7 is below 0.8\n"
+        "3  default/b  b-model  0.000816      excluded          input at 2 is above provider.max_price of 1\n"
+    )
 
 
 async def test_explain_tells_the_context_tier(folder: Path) -> None:

@@ -6,16 +6,13 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from merit_crds.compile import compile_resources
-from merit_crds.pricing import tier_in_force, usd
-from merit_dataplane.dispatch.bid import Bid
-from merit_dataplane.dispatch.merit_order import explain
-from merit_dataplane.dispatch.tiers import classify
+from merit_dataplane.dispatch.legs import legs
+from merit_dataplane.explanation import explanation, table
 from merit_dataplane.live import Live
 from merit_dataplane.snapshots.folder import complaints, load
-from merit_dataplane.snapshots.tables import Builder, RoutePlan, Tables
+from merit_dataplane.snapshots.tables import Builder, ConsumerPlan, RoutePlan, Tables
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.openai_request import Call, Operation, parse
 
@@ -52,21 +49,17 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    try:
-        call = parse(Operation.CHAT, _with_model(sys.stdin.buffer.read(), route))
-    except RequestError as error:
-        print(f"merit explain: {error}", file=sys.stderr)
-        return 1
     headers = tuple(
         (n.strip().lower().encode(), v.strip().encode()) for n, _, v in (h.partition(":") for h in args.header)
     )
-    tier = classify(route, call, headers)
-    bids = explain(tier, call, 0.0, time.time() if args.at is None else args.at)
-    print(
-        json.dumps(_document(route, tier.name, call, bids), indent=2)
-        if args.json
-        else _table(route, tier.name, call, bids)
-    )
+    try:
+        call = parse(Operation.CHAT, _with_model(sys.stdin.buffer.read(), route))
+        chain = legs(_anybody(tables, route, call), call)
+    except RequestError as error:
+        print(f"merit explain: {error}", file=sys.stderr)
+        return 1
+    document = explanation(chain, headers, now=0.0, wall=time.time() if args.at is None else args.at)
+    print(json.dumps(document, indent=2) if args.json else table(document))
     return 0
 
 
@@ -93,42 +86,11 @@ def _with_model(body: bytes, route: RoutePlan) -> bytes:
     return json.dumps({"model": route.models[0], **request}).encode() if isinstance(request, dict) else body
 
 
-def _document(route: RoutePlan, tier: str, call: Call, bids: list[Bid]) -> dict[str, Any]:
-    return {
-        "route": route.key,
-        "tier": tier,
-        "inputTokens": call.input_tokens,
-        "meritOrder": [
-            {
-                "provider": bid.target.labels[2],
-                "model": bid.target.model,
-                "expectedCostUSD": usd(bid.cost),
-                "expectedOutputTokens": bid.output,
-                "contextTier": _context_tier(bid, call),
-                "standing": bid.standing.name.lower(),
-                "reason": bid.reason,
-            }
-            for bid in bids
-        ],
-    }
-
-
-def _context_tier(bid: Bid, call: Call) -> dict[str, Any] | None:
-    held = tier_in_force(bid.tariff.context_tiers, call.input_tokens)
-    return {"above": held.above, "applies": "Excess" if held.excess else "Whole"} if held else None
-
-
-def _table(route: RoutePlan, tier: str, call: Call, bids: list[Bid]) -> str:
-    lines = [f"route {route.key}, tier {tier}, about {call.input_tokens} input tokens", ""]
-    rows = [("", "PROVIDER", "MODEL", "EXPECTED USD", "STANDING", "REASON")]
-    cheapest = bids[0].cost if bids else 0
-    for place, bid in enumerate(bids, 1):
-        dearer = f"+{100 * (bid.cost - cheapest) / cheapest:.0f} %" if place > 1 and cheapest and not bid.reason else ""
-        standing = bid.standing.name.lower().replace("_", " ")
-        held = tier_in_force(bid.tariff.context_tiers, call.input_tokens)
-        tiered = f"context tier above {held.above} tokens" if held else ""
-        why = ", ".join(words for words in (bid.reason or dearer, tiered) if words)
-        rows.append((str(place), bid.target.labels[2], bid.target.model, usd(bid.cost), standing, why))
-    widths = [max(len(row[i]) for row in rows) for i in range(6)]
-    lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join(lines)
+def _anybody(tables: Tables, route: RoutePlan, call: Call) -> ConsumerPlan:
+    """Who may call every route of the namespace; whatever model the request names, it is for the named route."""
+    namespace = route.key.split("/", 1)[0] + "/"
+    routes = {model: plan for plan in tables.routes.values() if plan.key.startswith(namespace) for model in plan.models}
+    routes |= dict.fromkeys(route.models, route)
+    if not {call.model, call.model.rpartition(":")[0]} & set(route.models):
+        routes[call.model] = route
+    return ConsumerPlan(key="", routes=routes)

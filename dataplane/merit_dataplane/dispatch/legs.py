@@ -30,7 +30,7 @@ def _leg(consumer: ConsumerPlan, call: Call, name: str, place: int) -> Leg:
         if route is None or suffix not in SUFFIXES:
             raise model_not_found(name, param=param)
         steering = replace(steering or Steering(), sort=SUFFIXES[suffix])
-    if not route.steerable:
+    if steering is not None and not route.steerable:
         raise RequestError(
             400,
             f"Requests for {route.models[0]!r} can't be steered: leave out `models`, `provider` and suffixes.",

@@ -1,0 +1,97 @@
+"""The merit order of a request with all that it rests on, as a document and as a table. Calls nobody.
+
+A consumer may read it: it has neither a provider's addresses nor credentials.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from merit_crds.pricing import Usage, price_details, rates_in_force, stamped, tier_in_force, usd
+from merit_dataplane.dispatch.bid import Bid
+from merit_dataplane.dispatch.legs import Leg
+from merit_dataplane.dispatch.merit_order import explain
+from merit_dataplane.dispatch.tiers import classify
+from merit_dataplane.snapshots.tables import Headers, TierPlan
+from merit_dataplane.wire.openai_request import Call
+
+Document = dict[str, Any]
+_COLUMNS = ("", "PROVIDER", "MODEL", "EXPECTED USD", "STANDING", "REASON")
+
+
+def explanation(chain: Sequence[Leg], headers: Headers, *, now: float, wall: float) -> Document:
+    """`now` is `loop.time()`, `wall` the epoch second at which prices hold. Money is USD, latency seconds."""
+    first, *further = [_leg(leg, headers, now, wall) for leg in chain]
+    return {**first, "fallbacks": further} if further else first
+
+
+def _leg(leg: Leg, headers: Headers, now: float, wall: float) -> Document:
+    route, call = leg
+    tier = classify(route, call, headers)
+    return {
+        "model": call.model,
+        "route": route.key,
+        "tier": tier.name,
+        "inputTokens": call.input_tokens,
+        "objectives": _objectives(tier),
+        "meritOrder": [_bid(bid, tier, call, now) for bid in explain(tier, call, now, wall)],
+    }
+
+
+def _objectives(tier: TierPlan) -> Document:
+    goals: Document = {"accuracy": tier.accuracy or None, "percentile": f"P{tier.percentile}"}
+    goals |= {"firstTokenSeconds": tier.first_token_seconds or None, "totalSeconds": tier.total_seconds or None}
+    return goals | {"whenMissed": "Refuse" if tier.refuses else "BestEffort"}
+
+
+def _bid(bid: Bid, tier: TierPlan, call: Call, now: float) -> Document:
+    target, learned, tariff = bid.target, bid.target.learned, bid.tariff
+    cost = price_details(tariff, Usage(call.input_tokens, bid.output))
+    held = tier_in_force(tariff.context_tiers, call.input_tokens)
+    rates, _ = rates_in_force(tariff.rates, tariff.context_tiers, call.input_tokens)
+    slowness = learned.slowness(50, now)
+    return {
+        "provider": target.labels[2],
+        "model": target.model,
+        "standing": bid.standing.name.lower(),
+        "reason": bid.reason,
+        "expectedCostUSD": usd(bid.cost),
+        "expectedCostDetailsUSD": {"input": usd(cost.input), "output": usd(cost.output), "request": usd(cost.request)},
+        "expectedOutputTokens": bid.output,
+        "ratesUSDPerMillion": msgspec.to_builtins(stamped(rates)),
+        "contextTier": {"above": held.above, "applies": "Excess" if held.excess else "Whole"} if held else None,
+        "priceList": target.price_list,
+        "priceVersion": target.price_version,
+        "accuracy": target.accuracy or None,
+        "firstTokenSeconds": _shown(learned.first_token.quantile(tier.percentile, now)),
+        "totalSeconds": _shown(learned.total.quantile(tier.percentile, now)),
+        "tokensPerSecond": _shown(1000 / slowness if slowness else None),
+    }
+
+
+def _shown(measured: float | None) -> float | None:
+    return None if measured is None else round(measured, 3)
+
+
+def table(document: Document) -> str:
+    """For people: one line per candidate."""
+    orders = [document, *document.get("fallbacks", ())]
+    return "\n\nthen ".join(_order(order) for order in orders)
+
+
+def _order(document: Document) -> str:
+    route, tier, tokens = document["route"], document["tier"], document["inputTokens"]
+    bids = document["meritOrder"]
+    rows = [_COLUMNS]
+    cheapest = float(bids[0]["expectedCostUSD"]) if bids else 0.0
+    for place, bid in enumerate(bids, 1):
+        cost, reason, held = float(bid["expectedCostUSD"]), bid["reason"], bid["contextTier"]
+        dearer = f"{100 * (cost - cheapest) / cheapest:+.0f} %" if place > 1 and cheapest and not reason else ""
+        tiered = f"context tier above {held['above']} tokens" if held else ""
+        why = ", ".join(words for words in (reason or dearer, tiered) if words)
+        standing = bid["standing"].replace("_", " ")
+        rows.append((str(place), bid["provider"], bid["model"], bid["expectedCostUSD"], standing, why))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([f"route {route}, tier {tier}, about {tokens} input tokens", "", *lines])
