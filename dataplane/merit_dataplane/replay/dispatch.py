@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from merit_crds.snapshot import ModelPrice, RouteEntry, Snapshot, Tier, TierCondition
-from merit_dataplane.replay.pricing import priced
+from merit_crds.snapshot import ModelPrice, PriceCeilings, RouteEntry, Snapshot, Tier, TierCondition
+from merit_dataplane.replay.pricing import above_ceilings, priced
 from merit_dataplane.replay.shapes import Shapes, streamed
 from merit_dataplane.replay.tokens import Ints, Tokens
 from merit_dataplane.wire.features import mask
@@ -44,6 +44,8 @@ class Outlook:
 
     route: str
     tier: Tier
+    ceilings: PriceCeilings | None
+    """`maxPrice` of the route."""
     rows: Ints
     """Its requests in the trace."""
     places: tuple[int, ...]
@@ -86,6 +88,7 @@ def dispatch(snapshot: Snapshot, shapes: Shapes) -> Dispatch:
             outlook = Outlook(
                 route=key,
                 tier=tier,
+                ceilings=route.max_price,
                 rows=members,
                 places=places,
                 expected_output=_expected_output(tier, members, shapes),
@@ -192,7 +195,7 @@ def _first_of_the_order(outlook: Outlook, rows: Ints, shapes: Shapes, made: Disp
     ordered = sorted(standings, key=lambda standing: (standing is not None, standing or (0.0, 0.0)))
     left = rows
     for standing in ordered:
-        if not len(left):
+        if not len(left) or (outlook.tier.refuses and standing is not None):
             return
         best = np.full(len(left), _NEVER, np.int64)
         chosen = np.full(len(left), UNSERVED, np.int64)
@@ -201,7 +204,7 @@ def _first_of_the_order(outlook: Outlook, rows: Ints, shapes: Shapes, made: Disp
             place = outlook.places[position]
             price = made.prices[place]
             asked = expected_costs(outlook, price, left, shapes)
-            asked[~_capable(price, left, shapes)] = _NEVER
+            asked[~_may_serve(price, left, shapes, outlook.ceilings)] = _NEVER
             better = asked < best
             best[better], chosen[better] = asked[better], place
         served = chosen != UNSERVED
@@ -210,10 +213,13 @@ def _first_of_the_order(outlook: Outlook, rows: Ints, shapes: Shapes, made: Disp
         left = left[~served]
 
 
-def _capable(price: ModelPrice, rows: Ints, shapes: Shapes) -> NDArray[np.bool_]:
+def _may_serve(price: ModelPrice, rows: Ints, shapes: Shapes, ceilings: PriceCeilings | None) -> NDArray[np.bool_]:
+    """Capable of it, and not above the route's `maxPrice`."""
     found: NDArray[np.bool_] = (shapes.features[rows] & ~np.int64(mask(price.capabilities))) == 0
     if price.max_output_tokens:
         found &= shapes.output_limit[rows] <= price.max_output_tokens
     if price.context_window:
         found &= shapes.expected_input[rows] + shapes.output_limit[rows] <= price.context_window
+    if ceilings is not None:
+        found &= ~above_ceilings(price, ceilings, shapes.time[rows], shapes.expected_input[rows])
     return found

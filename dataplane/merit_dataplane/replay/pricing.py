@@ -4,13 +4,14 @@ A cost is an int64 of pico-dollars. Where the largest tokens and rates at hand c
 are used instead: slower, and as exact.
 """
 
+from collections.abc import Iterator
 from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
-from merit_crds.pricing import in_force, price_details, timed
-from merit_crds.snapshot import ContextTier, ModelPrice, Rates, Tariff
+from merit_crds.pricing import in_force, price_details, timed, too_dear
+from merit_crds.snapshot import ContextTier, ModelPrice, PriceCeilings, Rates, Tariff
 from merit_dataplane.replay.tokens import INPUT, OUTPUT, Ints, Tokens, by_class
 
 Seconds = NDArray[np.float64]
@@ -25,19 +26,37 @@ def priced(price: ModelPrice, at: Seconds, tokens: Tokens) -> Ints:
 
     Raises OverflowError when one exceeds 4.6 million USD.
     """
-    if not timed(price) or not len(tokens):
-        return costs(price, tokens)
     made = np.zeros(len(tokens), np.int64)
+    for tariff, rows in _by_tariff(price, at):
+        made[rows] = costs(tariff, tokens[rows])
+    return made
+
+
+def above_ceilings(price: ModelPrice, ceilings: PriceCeilings, at: Seconds, input_tokens: Ints) -> NDArray[np.bool_]:
+    """Which requests a model is too dear for, at their length and time."""
+    made = np.zeros(len(at), np.bool_)
+    for tariff, rows in _by_tariff(price, at):
+        thresholds = np.array([tier.above for tier in tariff.context_tiers], np.int64)
+        held = np.searchsorted(thresholds, input_tokens[rows], side="left")
+        for count in np.unique(held):
+            here = rows[held == count]
+            made[here] = too_dear(tariff, ceilings, int(input_tokens[here[0]])) is not None
+    return made
+
+
+def _by_tariff(price: ModelPrice, at: Seconds) -> Iterator[tuple[Tariff, Ints]]:
+    """Rows of requests by the tariff that holds for them."""
+    if not timed(price):
+        yield price, np.arange(len(at))
+        return
     order = np.argsort(at, kind="stable")
     ordered = at[order]
     first = 0
     while first < len(order):  # each tariff holds for the requests before `until`
         tariff, until = in_force(price, float(ordered[first]))
         last = int(np.searchsorted(ordered, until, side="left")) if until != inf else len(order)
-        rows = order[first:last]
-        made[rows] = costs(tariff, tokens[rows])
+        yield tariff, order[first:last]
         first = last
-    return made
 
 
 def costs(price: Tariff, tokens: Tokens) -> Ints:

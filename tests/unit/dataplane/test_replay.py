@@ -88,6 +88,8 @@ def test_the_bill_of_a_plan_is_that_of_its_requests_one_by_one(tmp_path: Path) -
     assert found["moved"] == 0
 
 
+_FLOORS = (', objectives: {accuracy: "0.8"}', ', objectives: {accuracy: "0.8", whenMissed: Refuse}')
+_CEILINGS = ('maxPrice: {input: "1.5"}', 'maxPrice: {output: "1"}')
 _PRICE = st.integers(0, 30).map(lambda tenths: f"{tenths / 10:.1f}")
 _CANDIDATES = st.lists(
     st.tuples(_PRICE, _PRICE, st.sampled_from(["", "0.5", "0.9"]), st.booleans()), min_size=3, max_size=3
@@ -100,21 +102,21 @@ _REQUESTS = st.lists(
 
 
 @settings(max_examples=40, deadline=None)
-@given(_CANDIDATES, _REQUESTS, st.integers(1, 500), st.booleans())
+@given(_CANDIDATES, _REQUESTS, st.integers(1, 500), st.sampled_from(["", *_FLOORS]), st.sampled_from(["", *_CEILINGS]))
 def test_requests_go_where_the_merit_order_sends_them(
     candidates: list[tuple[str, str, str, bool]],
     requests: list[tuple[int, int, int, int]],
     output: int,
-    floor: bool,
+    floor: str,
+    max_price: str,
 ) -> None:
     documents = [CONSUMER]
     for name, (asked_in, asked_out, _, tools) in zip("abc", candidates, strict=True):
         able = "Streaming, Tools" if tools else "Streaming"
         documents += [provider(name, "http://127.0.0.1:9/v1"), prices(name, asked_in, asked_out, capabilities=able)]
     listing = ", ".join(candidate(n, accuracy=c[2]) for n, c in zip("abc", candidates, strict=True))
-    objectives = ', objectives: {accuracy: "0.8"}' if floor else ""
-    tier = f"[{{name: all, candidates: [{listing}], expectedOutputTokens: {output}{objectives}}}]"
-    made = compiled(*documents, route_of(tier))
+    tier = f"[{{name: all, candidates: [{listing}], expectedOutputTokens: {output}{floor}}}]"
+    made = compiled(*documents, route_of(tier, extra=max_price))
     tables = Builder(made.version, made.snapshot, made.credentials, Live()).build()
     plan = tables.routes["default/chat"].tiers[0]
     found = dispatch(made.snapshot, shapes(_trace(requests, output)))
