@@ -12,7 +12,7 @@ from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.snapshots.tables import ConsumerPlan, EndpointPlan, RoutePlan, Tables, Target, TierPlan
 from merit_dataplane.upstream.attempt import AttemptFailedError
-from merit_dataplane.wire.features import listed
+from merit_dataplane.wire.features import MEDIA, listed
 from merit_dataplane.wire.openai_request import Call
 
 CLIENT_GONE = 499
@@ -92,6 +92,11 @@ class Exchange:
             series.cache_write_tokens += written
             series.output_tokens += self.usage.all_output
             series.cost += self.cost.total
+            if self.bid is not None:
+                series.expected_input_tokens += self.bid.input
+                series.expected_output_tokens += self.bid.output
+                series.expected_cost += self.bid.cost
+                series.cost_error += abs(self.bid.cost - self.cost.total)
             series.estimated += self.estimated
             if self.target is not None and self.status == 200:
                 self._learn(self.target, self.usage, duration, now)
@@ -101,6 +106,8 @@ class Exchange:
     def _learn(self, target: Target, usage: Usage, duration: float, now: float) -> None:
         learned = target.learned
         if not self.estimated and self.call is not None:
+            if usage.input and not self.call.features & MEDIA:  # a picture's tokens say nothing of a text's
+                learned.expected_input.observe(self.call.input_tokens, usage.input)
             learned.expected_output.observe(usage.all_output // self.call.choices)
             if usage.all_output:
                 learned.wrote(usage.all_output, duration, now)

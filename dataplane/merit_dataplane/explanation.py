@@ -35,7 +35,7 @@ def _leg(leg: Leg, headers: Headers, now: float, wall: float) -> Document:
         "tier": tier.name,
         "inputTokens": call.input_tokens,
         "objectives": _objectives(tier),
-        "meritOrder": [_bid(bid, tier, call, now) for bid in explain(tier, call, now, wall)],
+        "meritOrder": [_bid(bid, tier, now) for bid in explain(tier, call, now, wall)],
     }
 
 
@@ -45,11 +45,11 @@ def _objectives(tier: TierPlan) -> Document:
     return goals | {"whenMissed": "Refuse" if tier.refuses else "BestEffort"}
 
 
-def _bid(bid: Bid, tier: TierPlan, call: Call, now: float) -> Document:
+def _bid(bid: Bid, tier: TierPlan, now: float) -> Document:
     target, learned, tariff = bid.target, bid.target.learned, bid.tariff
-    cost = price_details(tariff, Usage(call.input_tokens, bid.output))
-    held = tier_in_force(tariff.context_tiers, call.input_tokens)
-    rates, _ = rates_in_force(tariff.rates, tariff.context_tiers, call.input_tokens)
+    cost = price_details(tariff, Usage(bid.input, bid.output))
+    held = tier_in_force(tariff.context_tiers, bid.input)
+    rates, _ = rates_in_force(tariff.rates, tariff.context_tiers, bid.input)
     slowness = learned.slowness(50, now)
     return {
         "provider": target.labels[2],
@@ -58,6 +58,7 @@ def _bid(bid: Bid, tier: TierPlan, call: Call, now: float) -> Document:
         "reason": bid.reason,
         "expectedCostUSD": usd(bid.cost),
         "expectedCostDetailsUSD": {"input": usd(cost.input), "output": usd(cost.output), "request": usd(cost.request)},
+        "expectedInputTokens": bid.input,
         "expectedOutputTokens": bid.output,
         "ratesUSDPerMillion": msgspec.to_builtins(stamped(rates)),
         "contextTier": {"above": held.above, "applies": "Excess" if held.excess else "Whole"} if held else None,

@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterator
 
 from merit_dataplane.metering.expectation import ExpectedOutput, TierOutput
+from merit_dataplane.metering.input_count import ExpectedInput, TierInput
 from merit_dataplane.metering.latency import Latency
 from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.health import EndpointHealth
@@ -13,10 +14,11 @@ _STEP = 500
 class Learned:
     """Of one candidate in one tier of one route."""
 
-    __slots__ = ("_slowness", "expected_output", "first_token", "total")
+    __slots__ = ("_slowness", "expected_input", "expected_output", "first_token", "total")
 
-    def __init__(self, tier: TierOutput):
-        self.expected_output = ExpectedOutput(tier)
+    def __init__(self, tier_input: TierInput, tier_output: TierOutput):
+        self.expected_input = ExpectedInput(tier_input)
+        self.expected_output = ExpectedOutput(tier_output)
         self.first_token = Latency()
         self.total = Latency()
         self._slowness: Latency | None = None  # made by the first answer: most candidates of 40,000 never have one
@@ -38,7 +40,7 @@ class Live:
     def __init__(self) -> None:
         self._endpoints: dict[tuple[str, str, str], EndpointHealth] = {}
         self._accounts: dict[str, AccountLimits] = {}
-        self._tiers: dict[tuple[str, str], TierOutput] = {}
+        self._tiers: dict[tuple[str, str], tuple[TierInput, TierOutput]] = {}
         self._learned: dict[tuple[str, str, str, str], Learned] = {}
 
     def endpoint(self, provider: str, endpoint: str, url: str) -> EndpointHealth:
@@ -54,8 +56,8 @@ class Live:
         key = (route, tier, provider, model)
         found = self._learned.get(key)
         if found is None:
-            pool = self._tiers.setdefault((route, tier), TierOutput(expected_output_tokens))
-            found = self._learned[key] = Learned(pool)
+            pools = self._tiers.setdefault((route, tier), (TierInput(), TierOutput(expected_output_tokens)))
+            found = self._learned[key] = Learned(*pools)
         return found
 
     def retain(self, providers: Container[str], routes: Container[str]) -> Iterator[None]:

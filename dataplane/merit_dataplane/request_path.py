@@ -227,7 +227,9 @@ class RequestPath:
     async def _relay_whole(self, exchange: Exchange, answer: Whole, call: Call, key: bytes | None, send: Send) -> None:
         body, extra = answer.body, [(b"content-type", answer.content_type)]
         if answer.status < 300:
-            usage = answer.usage or Usage(uncached_input=call.input_tokens, output=max(1, len(body) // 8))
+            usage = answer.usage or Usage(
+                exchange.bid.input if exchange.bid else call.input_tokens, output=max(1, len(body) // 8)
+            )
             cost = exchange.book(usage, estimated=answer.usage is None)
             extra.append((b"x-merit-cost", usd(cost.total).encode()))
             if key is not None and exchange.target is not None and exchange.route is not None:
@@ -272,9 +274,7 @@ class RequestPath:
             answer.response.close()
             bid.target.provider.account.ended()
             usage = translator.usage
-            exchange.book(
-                usage or Usage(uncached_input=call.input_tokens, output=translator.events), estimated=usage is None
-            )
+            exchange.book(usage or Usage(bid.input, output=translator.events), estimated=usage is None)
 
     async def _pump(
         self, answer: Stream, translator: StreamTranslator, idle_seconds: float, guard: Guard, send: Send

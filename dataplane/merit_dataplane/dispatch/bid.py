@@ -35,6 +35,8 @@ class Bid(NamedTuple):
     target: Target
     tariff: Tariff
     """What it was priced at, and is billed by."""
+    input: int
+    """Expected input tokens, as this model counts."""
     output: int
     """Expected output tokens, of all choices."""
     reason: str = ""

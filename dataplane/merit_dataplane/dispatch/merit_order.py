@@ -56,10 +56,9 @@ def _allowed(bid: Bid, tier: TierPlan, call: Call, now: float) -> Bid:
 
 
 def _bids(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
-    """The hot loop: a candidate in good standing is found so with a few comparisons and one call."""
+    """The hot loop: a candidate in good standing is found so with a few comparisons and two calls."""
     bids = []
-    features, input_tokens, output_limit, choices = call.features, call.input_tokens, call.output_limit, call.choices
-    context = input_tokens + output_limit
+    features, estimated, output_limit, choices = call.features, call.input_tokens, call.output_limit, call.choices
     has_ceiling = tier.total_seconds > 0 or (tier.first_token_seconds > 0 and call.stream)
     for target in tier.targets:
         limit = target.max_output_tokens
@@ -67,6 +66,7 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
             limit = output_limit
         tariff = target.price.at(wall) if tier.timed else target.price.tariff
         rates = tariff.rates
+        input_tokens = target.learned.expected_input.tokens(estimated)
         output = target.learned.expected_output.tokens(limit) * choices
         if tariff.context_tiers and input_tokens > tariff.context_tiers[0].above:
             price = tiered_cost_details(rates, tariff.context_tiers, Usage(input_tokens, output)).total
@@ -75,21 +75,25 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
         provider, account, name = target.provider, target.provider.account, target.name
         if (
             features & ~target.features
-            or 0 < target.context_window < context
+            or 0 < target.context_window < input_tokens + output_limit
             or 0 < target.max_output_tokens < output_limit
         ):
-            bids.append(Bid(Standing.INCAPABLE, (), price, name, target, tariff, output, _incapable(target, call)))
+            bids.append(
+                Bid(Standing.INCAPABLE, (), price, name, target, tariff, input_tokens, output, _incapable(target, call))
+            )
         elif (
             now < account.cooling_until
             or account.concurrent
             or account.per_minute
             or provider.endpoints[0].health.open_until
         ) and (reason := _unavailable(target, now)):
-            bids.append(Bid(Standing.UNAVAILABLE, (), price, name, target, tariff, output, reason))
+            bids.append(Bid(Standing.UNAVAILABLE, (), price, name, target, tariff, input_tokens, output, reason))
         elif (has_ceiling or target.accuracy < tier.accuracy) and (miss := _misses(tier, target, call, now)):
-            bids.append(Bid(Standing.MISSES_OBJECTIVE, miss[:2], price, name, target, tariff, output, miss[2]))
+            bids.append(
+                Bid(Standing.MISSES_OBJECTIVE, miss[:2], price, name, target, tariff, input_tokens, output, miss[2])
+            )
         else:
-            bids.append(_new(Bid, (_ADMISSIBLE, (), price, name, target, tariff, output, "")))
+            bids.append(_new(Bid, (_ADMISSIBLE, (), price, name, target, tariff, input_tokens, output, "")))
     return bids
 
 

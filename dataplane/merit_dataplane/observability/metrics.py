@@ -38,6 +38,15 @@ class LedgerCollector(Collector):
         tokens = CounterMetricFamily(
             "merit_tokens", "Tokens in disjoint classes.", labels=(*LABELS, "gen_ai_token_type")
         )
+        expected_cost = CounterMetricFamily(
+            "merit_expected_cost_usd", "What the requests of merit_cost_usd were expected to cost.", labels=LABELS
+        )
+        cost_error = CounterMetricFamily(
+            "merit_cost_error_usd", "Differences of expected and real cost, whatever their sign.", labels=LABELS
+        )
+        expected_tokens = CounterMetricFamily(
+            "merit_expected_tokens", "Tokens expected before the call.", labels=(*LABELS, "gen_ai_token_type")
+        )
         estimated = CounterMetricFamily(
             "merit_usage_estimated", "Requests whose provider reported no usage.", labels=LABELS
         )
@@ -45,11 +54,15 @@ class LedgerCollector(Collector):
             for code, count in series.statuses.items():
                 requests.add_metric((*labels, str(code)), count)
             cost.add_metric(labels, series.cost / PICO)
+            expected_cost.add_metric(labels, series.expected_cost / PICO)
+            cost_error.add_metric(labels, series.cost_error / PICO)
+            expected_tokens.add_metric((*labels, "input"), series.expected_input_tokens)
+            expected_tokens.add_metric((*labels, "output"), series.expected_output_tokens)
             for kind, count in _tokens(series):
                 tokens.add_metric((*labels, kind), count)
             if series.estimated:
                 estimated.add_metric(labels, series.estimated)
-        yield from (requests, cost, tokens, estimated)
+        yield from (requests, cost, expected_cost, cost_error, tokens, expected_tokens, estimated)
         cache = CounterMetricFamily("merit_cache_requests", "Exact cache look-ups.", labels=("route", "result"))
         for key, count in self._ledger.cache.items():
             cache.add_metric(key, count)

@@ -19,6 +19,8 @@ class Feature(IntFlag):
     EMBEDDINGS = 256
 
 
+MEDIA = 32 | 64
+"""Images and sounds, as a plain int."""
 BY_NAME = {
     "Streaming": Feature.STREAMING,
     "Tools": Feature.TOOLS,

@@ -1,6 +1,7 @@
 """POST /v1/explain: what would be done, and why, for the consumer who asks."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -45,7 +46,7 @@ async def test_the_whole_order_with_costs_measures_and_reasons(vendors: Vendors)
         assert order[0].pop("expectedCostUSD") == f"{tokens * 6 / 10**7 + 0.00115:.7f}".rstrip("0")
         assert order[0] == {
             "provider": "default/middle", "model": "middle-model", "standing": "admissible", "reason": "",
-            "expectedOutputTokens": 100, "contextTier": {"above": 10, "applies": "Whole"},
+            "expectedInputTokens": tokens, "expectedOutputTokens": 100, "contextTier": {"above": 10, "applies": "Whole"},
             "priceList": "default/middle", "accuracy": 0.9,
             "firstTokenSeconds": None, "totalSeconds": None, "tokensPerSecond": None,
         }  # fmt: skip
@@ -91,3 +92,20 @@ async def test_neither_addresses_nor_credentials_are_told(vendors: Vendors) -> N
         assert json.loads(text)["meritOrder"]
         for secret in (PROVIDER_KEY, "127.0.0.1", "http", "provider-keys", *(v.url for v in vendors.all)):
             assert secret not in text
+
+
+async def test_input_is_counted_as_each_model_counts_it(vendors: Vendors) -> None:
+    async with gateway(*vendors.resources(route("cheap", "dear"))) as merit:
+        first = (await merit.post(CHAT, path="/v1/explain")).json()
+        assert {bid["expectedInputTokens"] for bid in first["meritOrder"]} == {first["inputTokens"]}
+        for _ in range(60):
+            answer = (await merit.post(CHAT)).json()
+        reported = answer["usage"]["prompt_tokens"]
+        assert abs(reported - first["inputTokens"]) > 3, "else this test shows nothing"
+        then = (await merit.post(CHAT, path="/v1/explain")).json()
+        assert then["inputTokens"] == first["inputTokens"]
+        near = [abs(bid["expectedInputTokens"] - reported) for bid in then["meritOrder"]]
+        assert max(near) <= 1, "also of the candidate that has not answered yet"
+        text = await merit.metrics()
+        assert re.search(r'merit_expected_tokens_total\{[^}]*gen_ai_token_type="input"', text)
+        assert "merit_cost_error_usd_total{" in text

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merit_dataplane.metering.expectation import ExpectedOutput, TierOutput
+from merit_dataplane.metering.input_count import ExpectedInput, TierInput
 from merit_dataplane.metering.latency import Latency
 
 NOW = 500.0
@@ -109,3 +110,37 @@ def test_the_expectation_stays_between_the_extremes(prior: int, seen: list[int])
     for tokens in seen:
         expected.observe(tokens)
     assert min([prior, *seen]) <= expected.tokens(0) <= max([prior, *seen])
+
+
+def test_a_model_counts_as_it_did_before() -> None:
+    tier = TierInput()
+    frugal, wordy, unasked = ExpectedInput(tier), ExpectedInput(tier), ExpectedInput(tier)
+    assert frugal.tokens(400) == 400
+    for _ in range(200):
+        frugal.observe(400, 320)
+        wordy.observe(400, 600)
+    assert frugal.tokens(1000) == pytest.approx(800, rel=0.03)
+    assert wordy.tokens(1000) == pytest.approx(1500, rel=0.03)
+    assert unasked.tokens(1000) == pytest.approx(1150, rel=0.03), "as its tier does"
+
+
+def test_it_follows_a_model_that_changes() -> None:
+    count = ExpectedInput(TierInput())
+    for _ in range(10_000):
+        count.observe(400, 400)
+    for _ in range(10_000):
+        count.observe(400, 800)
+    assert count.tokens(1000) == pytest.approx(2000, rel=0.1)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 10_000_000), st.integers(1, 10_000_000)), max_size=60), st.integers(1, 10_000_000)
+)
+def test_no_report_makes_an_expectation_absurd(reports: list[tuple[int, int]], estimated: int) -> None:
+    tier = TierInput()
+    count, other = ExpectedInput(tier), ExpectedInput(tier)
+    for report in reports:
+        count.observe(*report)
+    for expected in (count.tokens(estimated), other.tokens(estimated)):
+        assert max(1, estimated // 8) <= expected <= estimated * 8 + 1
+    assert count.tokens(estimated) <= count.tokens(estimated + 1), "a longer request is never expected to be shorter"
