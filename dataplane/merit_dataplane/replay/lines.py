@@ -66,7 +66,7 @@ def _read(file: Path, wanted: Sequence[str]) -> pl.DataFrame:
             return pl.read_parquet(file, columns=[n for n in pl.read_parquet_schema(file) if n in wanted])
         if file.suffix == ".csv":
             return pl.read_csv(file, schema_overrides={**known, "features": pl.String, "failures": pl.String})
-        return pl.read_ndjson(file, schema={**SCHEMA})
+        return pl.read_ndjson(file, schema={name: kind for name, kind in SCHEMA.items() if name in wanted})
     except (pl.exceptions.PolarsError, ValueError) as error:
         words = str(error).splitlines()[0]
         raise UnreadableError(f"{file}: is no usage log ({words}); see docs/usage-log.md") from error
