@@ -1,9 +1,9 @@
 """The merit order of recorded requests, by columns: which candidate a snapshot would send each of them to.
 
 The same classes as `dispatch.merit_order`: admissible by expected cost, then what misses an objective. What a trace
-can't know is left out: rate limits, circuits, exploration. The output is expected as the mean of what the trace's
-answers had in that tier; latency is what the trace measured of a candidate, and unknown (so it passes) with fewer than
-20 answers.
+can't know is left out: rate limits, circuits, exploration. The input is as recorded, which a pod's learned count comes
+close to. The output is expected as the mean of what the trace's answers had in that tier; latency is what the trace
+measured of a candidate, and unknown (so it passes) with fewer than 20 answers.
 """
 
 from collections.abc import Iterator
@@ -105,7 +105,7 @@ def expected_costs(outlook: Outlook, price: ModelPrice, rows: Ints, shapes: Shap
     limit = shapes.output_limit[rows]
     most = np.where(limit > 0, np.minimum(limit, most), most)
     output = np.minimum(outlook.expected_output, most) * shapes.choices[rows]
-    tokens = Tokens({"uncached_input": shapes.expected_input[rows], "output": output})
+    tokens = Tokens({"uncached_input": shapes.input[rows], "output": output})
     return priced(price, shapes.time[rows], tokens)
 
 
@@ -138,7 +138,7 @@ def _needs_text(when: TierCondition) -> bool:
 def _holds(when: TierCondition, rows: Ints, shapes: Shapes) -> NDArray[np.bool_]:
     if _needs_text(when):
         return np.zeros(len(rows), np.bool_)
-    length, features = shapes.expected_input[rows], mask(when.uses)
+    length, features = shapes.estimated_input[rows], mask(when.uses)
     found: NDArray[np.bool_] = (length >= when.at_least) & ((shapes.features[rows] & features) == features)
     return found & (length < when.below) if when.below else found
 
@@ -219,7 +219,7 @@ def _may_serve(price: ModelPrice, rows: Ints, shapes: Shapes, ceilings: PriceCei
     if price.max_output_tokens:
         found &= shapes.output_limit[rows] <= price.max_output_tokens
     if price.context_window:
-        found &= shapes.expected_input[rows] + shapes.output_limit[rows] <= price.context_window
+        found &= shapes.input[rows] + shapes.output_limit[rows] <= price.context_window
     if ceilings is not None:
-        found &= ~above_ceilings(price, ceilings, shapes.time[rows], shapes.expected_input[rows])
+        found &= ~above_ceilings(price, ceilings, shapes.time[rows], shapes.input[rows])
     return found

@@ -43,8 +43,10 @@ class Shapes:
     prefix: Names
     prefix_tokens: Ints
     tokens: Tokens
-    expected_input: Ints
-    """Input tokens as counted before the call."""
+    input: Ints
+    """All input tokens."""
+    estimated_input: Ints
+    """As counted before the call, by which conditions go."""
     output_limit: Ints
     choices: Ints
     features: Ints
@@ -75,7 +77,8 @@ def shapes(lines: pl.DataFrame) -> Shapes:
         prefix=_names(names["prefix"]),
         prefix_tokens=_ints(answered, "prefix_tokens"),
         tokens=tokens,
-        expected_input=np.where(counted > 0, counted, tokens.input),
+        input=tokens.input,
+        estimated_input=np.where(counted > 0, counted, tokens.input),
         output_limit=_ints(answered, "output_limit"),
         choices=np.maximum(1, _ints(answered, "choices")),
         features=_features(answered),

@@ -46,7 +46,8 @@ async def test_the_whole_order_with_costs_measures_and_reasons(vendors: Vendors)
         assert order[0].pop("expectedCostUSD") == f"{tokens * 6 / 10**7 + 0.00115:.7f}".rstrip("0")
         assert order[0] == {
             "provider": "default/middle", "model": "middle-model", "standing": "admissible", "reason": "",
-            "expectedInputTokens": tokens, "expectedOutputTokens": 100, "contextTier": {"above": 10, "applies": "Whole"},
+            "expectedInputTokens": tokens, "expectedOutputTokens": 100,
+            "contextTier": {"above": 10, "applies": "Whole"},
             "priceList": "default/middle", "accuracy": 0.9,
             "firstTokenSeconds": None, "totalSeconds": None, "tokensPerSecond": None,
         }  # fmt: skip
