@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -11,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from merit_dataplane.dispatch.legs import legs
 from merit_dataplane.explanation import explanation
+from merit_dataplane.models import listed_model
 from merit_dataplane.request_path import RequestPath, Scope, Send, authenticate, read_body
 from merit_dataplane.resilience.guard import Receive
 from merit_dataplane.snapshots.holder import SnapshotHolder
@@ -55,15 +55,22 @@ def _create_api(holder: SnapshotHolder, max_body_bytes: int) -> FastAPI:
     @api.get("/v1/models")
     async def models(request: Request) -> Response:
         """The models that this consumer may ask for."""
-        return JSONResponse({"object": "list", "data": _models(request, holder)})
+        tables = _in_force(holder)
+        consumer = authenticate(tables, tuple(request.scope["headers"]))
+        listed = []
+        for name in sorted(consumer.routes):
+            listed.append(listed_model(tables, consumer.routes[name], name, time.time()))
+            await asyncio.sleep(0)  # thousands of routes must not hold up the hot path
+        return JSONResponse({"object": "list", "data": listed})
 
     @api.get("/v1/models/{name:path}")
     async def model(request: Request, name: str) -> Response:
         """One of them."""
-        for known in _models(request, holder):
-            if known["id"] == name:
-                return JSONResponse(known)
-        raise RequestError(404, f"The model {name[:128]!r} does not exist.", code="model_not_found", param="model")
+        tables = _in_force(holder)
+        route = authenticate(tables, tuple(request.scope["headers"])).routes.get(name)
+        if route is None:
+            raise RequestError(404, f"The model {name[:128]!r} does not exist.", code="model_not_found", param="model")
+        return JSONResponse(listed_model(tables, route, name, time.time()))
 
     @api.post("/v1/explain")
     async def explain(request: Request) -> Response:
@@ -82,11 +89,3 @@ def _in_force(holder: SnapshotHolder) -> Tables:
     if holder.tables is None:
         raise RequestError(503, "This pod has no snapshot yet.", kind="server_error")
     return holder.tables
-
-
-def _models(request: Request, holder: SnapshotHolder) -> list[dict[str, Any]]:
-    consumer = authenticate(_in_force(holder), tuple(request.scope["headers"]))
-    return [
-        {"id": name, "object": "model", "created": 0, "owned_by": f"merit:{route.name}"}
-        for name, route in sorted(consumer.routes.items())
-    ]

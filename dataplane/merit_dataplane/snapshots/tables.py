@@ -298,6 +298,7 @@ class Builder:
                         (b"x-merit-model", candidate.model.encode()),
                         (b"x-merit-route", name.encode()),
                         (b"x-merit-tier", tier.name.encode()),
+                        (b"x-merit-price-version", priced.version.encode()),
                     ),
                     labels=(key, tier.name, candidate.provider, candidate.model),
                     name=(candidate.provider, candidate.model),

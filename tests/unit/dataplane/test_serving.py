@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
+from merit_crds.pricing import price_version
 from merit_dataplane.fake_provider.behaviour import Behaviour
 from tests.support.gateway import Running, eventually, gateway, over, says, scripted, streams
 from tests.support.resources import (
@@ -58,6 +59,7 @@ async def test_a_plain_answer_comes_from_the_cheapest_and_says_so(merit: Running
     assert usage is not None
     cost = (Decimal("0.10") * usage.prompt_tokens + Decimal("0.40") * usage.completion_tokens) / 1_000_000
     assert Decimal(shown.pop("x-merit-cost")) == cost
+    assert shown.pop("x-merit-price-version") == price_version(merit.compiled.snapshot.pricings["default/cheap"])
     assert shown == {
         "x-merit-provider": "cheap",
         "x-merit-model": "cheap-model",
