@@ -48,7 +48,7 @@ def _narrowed(bids: list[Bid], tier: TierPlan, call: Call, now: float) -> list[B
 
 
 def _allowed(bid: Bid, tier: TierPlan, call: Call, now: float) -> Bid:
-    if tier.ceilings is not None and (reason := above(bid, tier.ceilings, call, "the route's maxPrice")):
+    if tier.ceilings is not None and (reason := above(bid, tier.ceilings, "the route's maxPrice")):
         return bid._replace(standing=Standing.TOO_DEAR, rank=(), reason=reason)
     if tier.refuses and (miss := _misses(tier, bid.target, call, now)):  # asked again of who is unavailable
         return bid._replace(standing=Standing.REFUSED, rank=(), reason=miss[2])

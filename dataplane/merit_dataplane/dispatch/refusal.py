@@ -23,7 +23,7 @@ def nobody_left(tier: TierPlan, call: Call, bids: list[Bid]) -> RequestError:
     if Standing.TOO_DEAR in standings:
         message = f"No candidate of tier {tier.name!r} is within the route's maxPrice. {_reasons(bids)}."
         return RequestError(503, message, kind="server_error", code="max_price_exceeded", headers=_DONT_RETRY)
-    message, param = _lacking(tier, call)
+    message, param = _lacking(tier, call, bids)
     return RequestError(400, message, code="no_capable_model", param=param)
 
 
@@ -33,24 +33,26 @@ def _reasons(bids: list[Bid]) -> str:
     return "; ".join(shown) + (f"; {more} more" if more else "")
 
 
-def _lacking(tier: TierPlan, call: Call) -> tuple[str, str]:
+def _lacking(tier: TierPlan, call: Call, bids: list[Bid]) -> tuple[str, str]:
     """Words, and the field that would have to change."""
     nobody = f"No candidate of tier {tier.name!r} can serve this request:"
-    able = [target for target in tier.targets if not call.features & ~target.features]
+    able = [bid for bid in bids if not call.features & ~bid.target.features]
     if not able:
         return f"{nobody} none has all that it uses ({names(call.features)}).", "model"
-    roomy = [t for t in able if not t.context_window or t.context_window > call.input_tokens]
-    if not roomy:
-        window = max(target.context_window for target in able)
-        wants = f"its input has about {call.input_tokens} tokens, and the largest context window {window}"
-        return f"{nobody} {wants}. Send a shorter one.", call.input_field
     # what each could write after this input; one without bounds would not have been left out
-    most = max(min(_bounds(target.max_output_tokens, target.context_window, call.input_tokens)) for target in roomy)
+    most = max(min(_bounds(bid)) for bid in able)
+    if most <= 0:
+        widest = max(able, key=lambda bid: bid.target.context_window)
+        wants = (
+            f"its input has about {widest.input} tokens, and the largest context window {widest.target.context_window}"
+        )
+        return f"{nobody} {wants}. Send a shorter one.", call.input_field
     field = call.limit_field
     fix = f"Set {field} to {most} or less."
     return f"{nobody} {field} is {call.output_limit}, and {most} is the most here. {fix}", field
 
 
-def _bounds(max_output_tokens: int, context_window: int, input_tokens: int) -> list[int]:
-    bounds = [max_output_tokens] if max_output_tokens else []
-    return bounds + ([context_window - input_tokens] if context_window else [])
+def _bounds(bid: Bid) -> list[int]:
+    target = bid.target
+    bounds = [target.max_output_tokens] if target.max_output_tokens else []
+    return bounds + ([target.context_window - bid.input] if target.context_window else [])

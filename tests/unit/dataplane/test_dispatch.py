@@ -223,6 +223,18 @@ def test_when_nobody_can_the_field_the_value_and_the_fix_are_named(
     assert words.format(room=1000 - call.input_tokens) in str(refusal)
 
 
+def test_when_nobody_can_the_input_is_counted_as_the_model_counts_it() -> None:
+    tier = of({"a": ("1", "1")}, extra="contextWindow: 1000").tiers[0]
+    call = chat("x" * 3000)
+    assert merit_order(tier, call, NOW, WALL)
+    for _ in range(200):
+        tier.targets[0].learned.expected_input.observe(call.input_tokens, call.input_tokens * 2)
+    assert merit_order(tier, call, NOW, WALL) == []
+    refusal = nobody_left(tier, call, explain(tier, call, NOW, WALL))
+    assert refusal.param == "messages"
+    assert "tokens, and the largest context window 1000. Send a shorter one." in str(refusal)
+
+
 def test_a_cooling_account_comes_last_and_recovers() -> None:
     two = of({"a": ("1", "1"), "b": ("2", "2")})
     target(two, "a").provider.account.rate_limited(NOW, 5)

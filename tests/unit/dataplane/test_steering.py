@@ -96,6 +96,17 @@ def test_a_price_per_call_and_a_context_tier_count_against_max_price() -> None:
     assert order(both, chat(messages=long, provider={"max_price": {"prompt": 9}})) == "abc"
 
 
+def test_the_length_is_that_which_the_model_counts() -> None:
+    tier = "contextTiers: [{above: 100, applies: Whole, prices: {input: '9'}}]"
+    three = abc('maxPrice: {input: "3"}', extra=tier)
+    call = chat(messages=[{"role": "user", "content": "x" * 240}])
+    assert call.input_tokens < 100
+    assert order(three, call) == "abc"
+    for _ in range(500):
+        three.tiers[0].targets[0].learned.expected_input.observe(call.input_tokens, call.input_tokens * 2)
+    assert "a" not in order(three, call)
+
+
 def learn(plan: RoutePlan, name: str, *, seconds: float, tokens: int = 100) -> None:
     learned = next(t for t in plan.tiers[0].targets if t.model[0] == name).learned
     for _ in range(30):
