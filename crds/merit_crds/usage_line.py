@@ -110,9 +110,12 @@ class UsageLine(msgspec.Struct, omit_defaults=True):
     special: Annotated[StampedTokens | None, msgspec.Meta(description="Tokens that may have prices of their own.")] = (
         None
     )
-    estimated: Annotated[bool, msgspec.Meta(description="The provider reported no usage: tokens are our estimate.")] = (
-        False
-    )
+    service_tier: Annotated[
+        str, msgspec.Meta(description="Service tier that the provider says it served, else the one asked for.")
+    ] = ""
+    estimated: Annotated[
+        bool, msgspec.Meta(description="The provider reported no usage, or a service tier without a price.")
+    ] = False
 
     cost: Annotated[Money, msgspec.Meta(description="What the request cost, in USD.")] = ""
     expected_cost: Annotated[Money, msgspec.Meta(description="What it was expected to cost, in USD.")] = ""

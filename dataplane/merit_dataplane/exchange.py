@@ -4,8 +4,17 @@ import asyncio
 import random
 import time
 
-from merit_crds.pricing import CostDetails, Usage, price_details, rates_in_force, stamped, stamped_excess, usd
-from merit_crds.snapshot import Tariff
+from merit_crds.pricing import (
+    CostDetails,
+    Usage,
+    charge_of,
+    price_details,
+    rates_in_force,
+    stamped,
+    stamped_excess,
+    usd,
+)
+from merit_crds.snapshot import Charge
 from merit_crds.usage_line import USAGE_LINE_FORMAT, StampedTokens, UsageLine
 from merit_dataplane.dispatch.bid import Bid, Standing
 from merit_dataplane.observability.ledger import Ledger
@@ -24,8 +33,8 @@ class Exchange:
     """One request. Lives as long as it does, belongs to one task."""
 
     __slots__ = (
-        "attempts", "bid", "cache", "call", "consumer", "cost", "error", "estimated", "failures", "first_token", "id",
-        "loop", "route", "saved", "started", "status", "tables", "target", "tariff", "tier", "usage",
+        "attempts", "bid", "cache", "call", "charge", "consumer", "cost", "error", "estimated", "failures",
+        "first_token", "id", "loop", "route", "saved", "started", "status", "tables", "target", "tier", "usage",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
@@ -39,7 +48,7 @@ class Exchange:
         self.tier: TierPlan | None = None
         self.bid: Bid | None = None
         self.target: Target | None = None
-        self.tariff: Tariff | None = None
+        self.charge: Charge | None = None
         self.usage: Usage | None = None
         self.cost: CostDetails | None = None
         self.estimated = False
@@ -65,10 +74,13 @@ class Exchange:
         """The usage that counts, and its price in the snapshot of this request, at its start or now."""
         if self.bid is None:
             raise AssertionError("nobody has answered yet")
-        self.usage, self.estimated = usage, estimated
         price = self.bid.target.price
-        self.tariff = price.at(time.time()) if price.billed_by_completion else self.bid.tariff
-        self.cost = price_details(self.tariff, usage)
+        tariff = price.at(time.time()) if price.billed_by_completion else self.bid.tariff
+        served = usage.service_tier or (self.call.service_tier if self.call else "")
+        charge = charge_of(tariff, served) if served else tariff
+        self.usage, self.estimated = usage, estimated or charge is None  # a tier that the price list doesn't know
+        self.charge = charge or tariff
+        self.cost = price_details(self.charge, usage)
         return self.cost
 
     def close(self, ledger: Ledger, log: UsageLog | None) -> None:
@@ -145,13 +157,14 @@ class Exchange:
         if self.bid is not None:
             line.expected_cost = usd(self.bid.cost)
             line.objectives_missed = self.bid.standing is Standing.MISSES_OBJECTIVE
-        if usage is not None and self.cost is not None and self.tariff is not None:
+        if usage is not None and self.cost is not None and self.charge is not None:
+            line.service_tier = usage.service_tier or (call.service_tier if call else "")
             line.input_tokens, line.output_tokens = usage.input, usage.all_output
             line.cached_input_tokens, line.cache_write_tokens = usage.all_cached, usage.all_written
             if usage.special is not None:
                 line.special = StampedTokens(*usage.special)
             line.estimated = self.estimated
-            rates, excess = rates_in_force(self.tariff.rates, self.tariff.context_tiers, usage.input)
+            rates, excess = rates_in_force(self.charge.rates, self.charge.context_tiers, usage.input)
             line.cost, line.rates = usd(self.cost.total), stamped(rates)
             line.excess = [stamped_excess(tier) for tier in excess]
         return line

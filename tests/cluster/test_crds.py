@@ -37,6 +37,7 @@ BEYOND_A_SCHEMA = (
     "validFrom",
     "[] for none",
     "capability Audio",
+    "tier that prices are of",
 )
 """What only compile can know: words of its problems."""
 

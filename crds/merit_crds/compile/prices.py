@@ -12,20 +12,33 @@ from operator import or_
 from typing import get_args
 from zoneinfo import ZoneInfoNotFoundError
 
-from merit_crds.pricing import special_rates
+from merit_crds.pricing import STANDARD, special_rates
 from merit_crds.pricing.zones import zone
 from merit_crds.problems import Problem, shown
-from merit_crds.snapshot.model import ContextTier, ModelPrice, Period, Rates, Schedule, SpecialRates, Tariff, Window
+from merit_crds.snapshot.model import (
+    ContextTier,
+    ModelPrice,
+    Period,
+    Rates,
+    Schedule,
+    ServiceTier,
+    SpecialRates,
+    Tariff,
+    Window,
+)
 from merit_crds.v1alpha1 import (
     ContextTierSpec,
     Deviation,
     ModelPricing,
+    PeriodSpec,
     Prices,
     ProviderPricingSpec,
     ScheduleSpec,
+    ServiceTierSpec,
     TariffSpec,
 )
 from merit_crds.v1alpha1.fields import day_seconds, epoch_day, epoch_seconds
+from merit_crds.v1alpha1.prices import ContextTiers
 from merit_crds.v1alpha1.schedules import Day, WindowSpec
 
 Path = tuple[str | int, ...]
@@ -49,12 +62,24 @@ _WHOLE = Fraction(1)
 def models(spec: ProviderPricingSpec) -> dict[str, ModelPrice]:
     """The models' entries. The spec has no `problems`."""
     schedules = {schedule.name: schedule for schedule in spec.schedules}
-    return {pricing.model: _model(pricing, schedules) for pricing in spec.models}
+    terms = _terms(spec)
+    return {pricing.model: _model(pricing, schedules, terms) for pricing in spec.models}
+
+
+def _terms(spec: ProviderPricingSpec) -> Fraction:
+    """What a price of the list is multiplied by: the currency's rate, the account's discount."""
+    if spec.currency is None and spec.discount_percent is None:
+        return _WHOLE
+    rate = Fraction(spec.currency.usd_per_unit) if spec.currency else _WHOLE
+    return rate * _left(spec.discount_percent or "0")
 
 
 def problems(spec: ProviderPricingSpec) -> list[Problem]:
     """What only the whole price list can tell."""
-    found = [p for i, schedule in enumerate(spec.schedules) for p in _schedule_problems(i, schedule)]
+    found: list[Problem] = []
+    if spec.currency is not None and not _is_day(spec.currency.as_of):
+        found.append(_no_such_day(("spec", "currency", "asOf"), spec.currency.as_of))
+    found += [p for i, schedule in enumerate(spec.schedules) for p in _schedule_problems(i, schedule)]
     names = {schedule.name for schedule in spec.schedules}
     for i, pricing in enumerate(spec.models):
         path: Path = ("spec", "models", i)
@@ -74,32 +99,43 @@ def problems(spec: ProviderPricingSpec) -> list[Problem]:
     return found
 
 
-def _model(pricing: ModelPricing, schedules: Mapping[str, ScheduleSpec]) -> ModelPrice:
+def _model(pricing: ModelPricing, schedules: Mapping[str, ScheduleSpec], terms: Fraction) -> ModelPrice:
+    usual = _usual(pricing, terms)
     return ModelPrice(
-        rates=_rates(pricing.prices, _WHOLE),
-        context_tiers=_context_tiers(pricing.prices, pricing.context_tiers, _WHOLE),
+        rates=usual.rates,
+        context_tiers=usual.context_tiers,
+        service_tiers=usual.service_tiers,
         capabilities=tuple(sorted(pricing.capabilities)),
         context_window=pricing.context_window or 0,
         max_output_tokens=pricing.max_output_tokens or 0,
-        schedules=_schedules(pricing, schedules),
+        schedules=_schedules(pricing, schedules, terms),
         periods=tuple(
-            Period(
-                start=epoch_seconds(period.valid_from),
-                end=epoch_seconds(period.valid_to) if period.valid_to else 0,
-                rates=_rates(period.prices, _WHOLE),
-                context_tiers=_context_tiers(period.prices, period.context_tiers, _WHOLE),
-                schedules=_schedules(period, schedules),
-            )
-            for period in sorted(pricing.periods, key=lambda p: p.valid_from)
+            _period(period, schedules, terms) for period in sorted(pricing.periods, key=lambda p: p.valid_from)
         ),
         billed_by_completion=pricing.billed_by == "Completion",
+    )
+
+
+def _period(period: PeriodSpec, schedules: Mapping[str, ScheduleSpec], terms: Fraction) -> Period:
+    usual = _usual(period, terms)
+    return Period(
+        start=epoch_seconds(period.valid_from),
+        end=epoch_seconds(period.valid_to) if period.valid_to else 0,
+        rates=usual.rates,
+        context_tiers=usual.context_tiers,
+        service_tiers=usual.service_tiers,
+        schedules=_schedules(period, schedules, terms),
     )
 
 
 # ---- tariffs
 
 
-def _schedules(usual: TariffSpec, schedules: Mapping[str, ScheduleSpec]) -> tuple[Schedule, ...]:
+def _usual(spec: TariffSpec, terms: Fraction) -> Tariff:
+    return _tariff(spec.prices, spec.context_tiers, spec.service_tiers, terms, terms)
+
+
+def _schedules(usual: TariffSpec, schedules: Mapping[str, ScheduleSpec], terms: Fraction) -> tuple[Schedule, ...]:
     made = []
     for deviation in usual.schedules:
         hours = schedules[deviation.name]
@@ -108,22 +144,47 @@ def _schedules(usual: TariffSpec, schedules: Mapping[str, ScheduleSpec]) -> tupl
                 name=hours.name,
                 time_zone=hours.time_zone,
                 windows=tuple(_window(window) for window in hours.windows),
-                tariff=_deviating(usual, deviation),
+                tariff=_deviating(usual, deviation, terms),
                 holidays=tuple(sorted(map(epoch_day, hours.holidays))),
             )
         )
     return tuple(made)
 
 
-def _deviating(usual: TariffSpec, deviation: Deviation) -> Tariff:
+def _deviating(usual: TariffSpec, deviation: Deviation, terms: Fraction) -> Tariff:
     if deviation.prices is None:
-        factor = 1 - Fraction(deviation.percent_off or 0) / 100
-        return _tariff(usual.prices, usual.context_tiers, factor)
-    return _tariff(deviation.prices, deviation.context_tiers or (), _WHOLE)
+        factor = terms * _left(deviation.percent_off or "0")
+        return _tariff(usual.prices, usual.context_tiers, usual.service_tiers, factor, terms)
+    return _tariff(deviation.prices, deviation.context_tiers or (), usual.service_tiers, terms, terms)
 
 
-def _tariff(prices: Prices, tiers: tuple[ContextTierSpec, ...], factor: Fraction) -> Tariff:
-    return Tariff(rates=_rates(prices, factor), context_tiers=_context_tiers(prices, tiers, factor))
+def _tariff(
+    prices: Prices,
+    context_tiers: ContextTiers,
+    service_tiers: tuple[ServiceTierSpec, ...],
+    factor: Fraction,
+    terms: Fraction,
+) -> Tariff:
+    """`factor` is for these prices, `terms` for the prices of service tiers that have their own."""
+    made = []
+    for tier in service_tiers:
+        base, tiers, times = prices, context_tiers, factor
+        if tier.prices is not None:
+            base, tiers, times = tier.prices, tier.context_tiers or (), terms
+        elif tier.percent_off is not None:
+            times = factor * _left(tier.percent_off)
+        made.append(
+            ServiceTier(name=tier.name, rates=_rates(base, times), context_tiers=_context_tiers(base, tiers, times))
+        )
+    return Tariff(
+        rates=_rates(prices, factor),
+        context_tiers=_context_tiers(prices, context_tiers, factor),
+        service_tiers=tuple(sorted(made, key=lambda tier: tier.name)),
+    )
+
+
+def _left(percent_off: str) -> Fraction:
+    return 1 - Fraction(percent_off) / 100
 
 
 def _rates(prices: Prices, factor: Fraction) -> Rates:
@@ -180,6 +241,11 @@ def _tariff_problems(path: Path, tariff: TariffSpec, names: set[str]) -> Iterato
         if schedule.name not in names:
             yield Problem(path=(*at, "name"), reason="is none of spec.schedules", value=shown(schedule.name))
         yield from _deviation_problems(at, tariff, schedule)
+    for i, tier in enumerate(tariff.service_tiers):
+        if tier.name in STANDARD:
+            words = "is the tier that prices are of: take it out"
+            yield Problem(path=(*path, "serviceTiers", i, "name"), reason=words, value=shown(tier.name))
+        yield from _deviation_problems((*path, "serviceTiers", i), tariff, tier)
 
 
 def _unpriced(path: Path, pricing: ModelPricing) -> Iterator[Problem]:
@@ -206,7 +272,7 @@ def _falling(path: Path, prices: Prices, tiers: tuple[ContextTierSpec, ...]) -> 
     """Context tiers that are cheaper than what lies below: a longer request would cost less than a shorter one."""
     if not tiers:
         return []
-    tariff, place = _tariff(prices, tiers, _WHOLE), {tier.above: i for i, tier in enumerate(tiers)}
+    tariff, place = _tariff(prices, tiers, (), _WHOLE, _WHOLE), {tier.above: i for i, tier in enumerate(tiers)}
     below = [tariff.rates, *(tier.rates for tier in tariff.context_tiers)]
     return [
         Problem(
@@ -234,10 +300,16 @@ def _schedule_problems(i: int, schedule: ScheduleSpec) -> Iterator[Problem]:
         words = "is no IANA time zone: use one such as 'Asia/Shanghai' or 'UTC'"
         yield Problem(path=(*path, "timeZone"), reason=words, value=shown(schedule.time_zone))
     for h, holiday in enumerate(schedule.holidays):
-        try:
-            epoch_day(holiday)
-        except ValueError:
+        if not _is_day(holiday):
             yield _no_such_day((*path, "holidays", h), holiday)
+
+
+def _is_day(day: str) -> bool:
+    try:
+        epoch_day(day)
+    except ValueError:
+        return False
+    return True
 
 
 def _no_such_day(path: Path, value: str) -> Problem:

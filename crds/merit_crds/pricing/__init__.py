@@ -4,14 +4,17 @@ from merit_crds.pricing.ceiling import TooDear, too_dear
 from merit_crds.pricing.context_tiers import price_details, rates_in_force, tier_in_force, tiered_cost_details
 from merit_crds.pricing.cost import CostDetails, SpecialTokens, Usage, cost, cost_details, special_rates, usd
 from merit_crds.pricing.in_force import InForce, in_force, timed
+from merit_crds.pricing.service_tiers import STANDARD, charge_of
 from merit_crds.pricing.stamp import price_version, stamped, stamped_excess
 
 __all__ = [
+    "STANDARD",
     "CostDetails",
     "InForce",
     "SpecialTokens",
     "TooDear",
     "Usage",
+    "charge_of",
     "cost",
     "cost_details",
     "in_force",

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from merit_crds.pricing.context_tiers import rates_in_force
-from merit_crds.snapshot.model import PriceCeilings, Tariff
+from merit_crds.snapshot.model import Charge, PriceCeilings
 
 
 class TooDear(NamedTuple):
@@ -16,7 +16,7 @@ class TooDear(NamedTuple):
     """Pico-dollars, per token or per call."""
 
 
-def too_dear(tariff: Tariff, ceilings: PriceCeilings, input_tokens: int) -> TooDear | None:
+def too_dear(tariff: Charge, ceilings: PriceCeilings, input_tokens: int) -> TooDear | None:
     """The first price that is above its ceiling, for a request of this length; None where none is."""
     rates, excess = rates_in_force(tariff.rates, tariff.context_tiers, input_tokens)
     if ceilings.input is not None:

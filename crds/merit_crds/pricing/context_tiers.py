@@ -13,14 +13,14 @@ prices below it still hold. What of a request it prices:
 from collections.abc import Sequence
 
 from merit_crds.pricing.cost import CostDetails, Usage, cost_details, output_cost, special_rates
-from merit_crds.snapshot.model import ContextTier, Rates, Tariff
+from merit_crds.snapshot.model import Charge, ContextTier, Rates
 
 
-def price_details(tariff: Tariff, usage: Usage) -> CostDetails:
+def price_details(charge: Charge, usage: Usage) -> CostDetails:
     """Pico-dollars for one request, by component."""
-    if not tariff.context_tiers:
-        return cost_details(tariff.rates, usage)
-    return tiered_cost_details(tariff.rates, tariff.context_tiers, usage)
+    if not charge.context_tiers:
+        return cost_details(charge.rates, usage)
+    return tiered_cost_details(charge.rates, charge.context_tiers, usage)
 
 
 def tiered_cost_details(rates: Rates, tiers: Sequence[ContextTier], usage: Usage) -> CostDetails:

@@ -41,6 +41,8 @@ class Usage(NamedTuple):
     cached_input: int = 0
     cache_write: int = 0
     special: SpecialTokens | None = None
+    service_tier: str = ""
+    """In which the provider says that it served the request; empty where it says none."""
 
     @property
     def input(self) -> int:

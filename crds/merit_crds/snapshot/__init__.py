@@ -3,6 +3,7 @@
 from merit_crds.snapshot.codec import FORMAT, InvalidSnapshotError, decode, encode, version_of
 from merit_crds.snapshot.model import (
     Candidate,
+    Charge,
     ConsumerEntry,
     ContextTier,
     CredentialRef,
@@ -15,6 +16,7 @@ from merit_crds.snapshot.model import (
     Rates,
     RouteEntry,
     Schedule,
+    ServiceTier,
     Snapshot,
     SpecialRates,
     Tariff,
@@ -26,6 +28,7 @@ from merit_crds.snapshot.model import (
 __all__ = [
     "FORMAT",
     "Candidate",
+    "Charge",
     "ConsumerEntry",
     "ContextTier",
     "CredentialRef",
@@ -39,6 +42,7 @@ __all__ = [
     "Rates",
     "RouteEntry",
     "Schedule",
+    "ServiceTier",
     "Snapshot",
     "SpecialRates",
     "Tariff",

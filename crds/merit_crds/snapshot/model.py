@@ -83,12 +83,24 @@ class ContextTier(Entry, frozen=True):
     rates: Rates
 
 
-class Tariff(Entry, frozen=True):
-    """What a model costs at one time, for requests of any length."""
+class Charge(Entry, frozen=True):
+    """What a model costs at one time in one service tier, for requests of any length."""
 
     rates: Rates
     context_tiers: tuple[ContextTier, ...] = ()
     """By ascending `above`."""
+
+
+class ServiceTier(Charge, frozen=True, kw_only=True):
+    """What a model costs in another service tier than the standard one."""
+
+    name: str
+
+
+class Tariff(Charge, frozen=True):
+    """What a model costs at one time."""
+
+    service_tiers: tuple[ServiceTier, ...] = ()
 
 
 class Window(Entry, frozen=True):

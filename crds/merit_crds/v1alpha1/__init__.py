@@ -20,7 +20,14 @@ from merit_crds.v1alpha1.model_route import (
 )
 from merit_crds.v1alpha1.prices import ContextTierSpec, Prices
 from merit_crds.v1alpha1.provider import EndpointSpec, Limits, ProviderSpec, ProviderTimeouts
-from merit_crds.v1alpha1.provider_pricing import Deviation, ModelPricing, ProviderPricingSpec, TariffSpec
+from merit_crds.v1alpha1.provider_pricing import (
+    Deviation,
+    ModelPricing,
+    PeriodSpec,
+    ProviderPricingSpec,
+    ServiceTierSpec,
+    TariffSpec,
+)
 from merit_crds.v1alpha1.schedules import ScheduleSpec
 
 SPECS: dict[str, type[BaseModel]] = {
@@ -45,6 +52,7 @@ __all__ = [
     "ModelPricing",
     "ModelRouteSpec",
     "Objectives",
+    "PeriodSpec",
     "Prices",
     "ProviderPricingSpec",
     "ProviderSpec",
@@ -52,6 +60,7 @@ __all__ = [
     "RetryPolicy",
     "RouteRef",
     "ScheduleSpec",
+    "ServiceTierSpec",
     "TariffSpec",
     "TierSpec",
     "TypicalRequest",

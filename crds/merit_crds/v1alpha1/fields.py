@@ -90,6 +90,16 @@ Percent = Annotated[
     ),
 ]
 
+CurrencyCode = Annotated[str, *_text(r"^[A-Z]{3}$", "an ISO 4217 code such as 'CNY'", longest=3)]
+ExchangeRate = Annotated[
+    str,
+    *_text(
+        r"^(0\.[0-9]{0,9}[1-9]|[1-9][0-9]{0,3}(\.[0-9]{1,10})?)$",
+        'a decimal string above 0, such as "0.1389"',
+        longest=16,
+    ),
+]
+
 Fraction = Annotated[
     str, *_text(r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$", 'a decimal string from "0" to "1", such as "0.92"', longest=6)
 ]

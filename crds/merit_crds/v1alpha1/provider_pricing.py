@@ -5,7 +5,20 @@ from typing import Final, Literal
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from merit_crds.v1alpha1.fields import Instant, ModelName, Name, ObjectName, Part, Percent, Tokens, checked, listed
+from merit_crds.v1alpha1.fields import (
+    CurrencyCode,
+    Date,
+    ExchangeRate,
+    Instant,
+    ModelName,
+    Name,
+    ObjectName,
+    Part,
+    Percent,
+    Tokens,
+    checked,
+    listed,
+)
 from merit_crds.v1alpha1.prices import ContextTiers, Prices
 from merit_crds.v1alpha1.schedules import ScheduleSpec
 
@@ -55,6 +68,12 @@ class ModelSchedule(Deviation):
     name: Name = Field(description="One of spec.schedules.")
 
 
+class ServiceTierSpec(Deviation):
+    """What a model costs in another service tier than the standard one."""
+
+    name: Name = Field(description="As in the request's field `service_tier`, such as flex, priority or batch.")
+
+
 class TariffSpec(Part):
     """What a model costs: its prices and what deviates from them."""
 
@@ -62,6 +81,12 @@ class TariffSpec(Part):
     context_tiers: ContextTiers = Field(
         default=(),
         description="Prices of requests with a long input; no price may fall from one to the next above.",
+    )
+    service_tiers: tuple[ServiceTierSpec, ...] = Field(
+        default=(),
+        max_length=8,
+        description="Prices of service tiers: percentOff is off what holds at the time, prices hold at all hours.",
+        json_schema_extra=listed(keys=("name",)),
     )
     schedules: tuple[ModelSchedule, ...] = Field(
         default=(),
@@ -91,8 +116,8 @@ class ModelPricing(TariffSpec):
     periods: tuple[PeriodSpec, ...] = Field(
         default=(),
         max_length=8,
-        description="Other prices for a time. While one holds, it replaces prices, contextTiers and schedules, those "
-        "that it lacks too; of several that hold, the one with the latest validFrom counts.",
+        description="Other prices for a time. While one holds, it replaces prices, contextTiers, serviceTiers and "
+        "schedules, those that it lacks too; of several that hold, the one with the latest validFrom counts.",
         json_schema_extra=listed(keys=("validFrom",)),
     )
     capabilities: tuple[Capability, ...] = Field(
@@ -107,10 +132,22 @@ class ModelPricing(TariffSpec):
     max_output_tokens: Tokens | None = Field(default=None, description="Most output tokens of one answer.")
 
 
+class CurrencySpec(Part):
+    """A currency other than USD, at a rate that is yours to keep up to date."""
+
+    code: CurrencyCode = Field(description="ISO 4217 code of the currency of all prices of this list.")
+    usd_per_unit: ExchangeRate = Field(description="USD for one unit of it, decimal string.")
+    as_of: Date = Field(description="Date of that rate.")
+
+
 class ProviderPricingSpec(Part):
     """What one provider charges."""
 
     provider_ref: ProviderRef = Field(description="The Provider that these prices are of.")
+    currency: CurrencySpec | None = Field(default=None, description="Of all prices of this list; default USD.")
+    discount_percent: Percent | None = Field(
+        default=None, description="Percent off every price of this list: the account's discount."
+    )
     schedules: tuple[ScheduleSpec, ...] = Field(
         default=(),
         max_length=16,

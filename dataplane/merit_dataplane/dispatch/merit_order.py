@@ -9,7 +9,8 @@ Candidates that lack a capability which the request uses are not in the order at
 `maxPrice`, those that the client's steering leaves out, and, in a tier that refuses them, those that miss an objective.
 """
 
-from merit_crds.pricing import Usage, tiered_cost_details
+from merit_crds.pricing import Usage, charge_of, tiered_cost_details
+from merit_crds.snapshot import Charge
 from merit_dataplane.dispatch.bid import Bid, Standing, by_merit
 from merit_dataplane.dispatch.ceiling import above
 from merit_dataplane.dispatch.steering import steer
@@ -48,7 +49,7 @@ def _narrowed(bids: list[Bid], tier: TierPlan, call: Call, now: float) -> list[B
 
 
 def _allowed(bid: Bid, tier: TierPlan, call: Call, now: float) -> Bid:
-    if tier.ceilings is not None and (reason := above(bid, tier.ceilings, "the route's maxPrice")):
+    if tier.ceilings is not None and (reason := above(bid, tier.ceilings, call, "the route's maxPrice")):
         return bid._replace(standing=Standing.TOO_DEAR, rank=(), reason=reason)
     if tier.refuses and (miss := _misses(tier, bid.target, call, now)):  # asked again of who is unavailable
         return bid._replace(standing=Standing.REFUSED, rank=(), reason=miss[2])
@@ -59,17 +60,21 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
     """The hot loop: a candidate in good standing is found so with a few comparisons and two calls."""
     bids = []
     features, estimated, output_limit, choices = call.features, call.input_tokens, call.output_limit, call.choices
+    service_tier = call.service_tier
     has_ceiling = tier.total_seconds > 0 or (tier.first_token_seconds > 0 and call.stream)
     for target in tier.targets:
         limit = target.max_output_tokens
         if output_limit and (not limit or output_limit < limit):
             limit = output_limit
         tariff = target.price.at(wall) if tier.timed else target.price.tariff
-        rates = tariff.rates
+        charge: Charge = tariff
+        if service_tier:
+            charge = charge_of(tariff, service_tier) or tariff
+        rates, context_tiers = charge.rates, charge.context_tiers
         input_tokens = target.learned.expected_input.tokens(estimated)
         output = target.learned.expected_output.tokens(limit) * choices
-        if tariff.context_tiers and input_tokens > tariff.context_tiers[0].above:
-            price = tiered_cost_details(rates, tariff.context_tiers, Usage(input_tokens, output)).total
+        if context_tiers and input_tokens > context_tiers[0].above:
+            price = tiered_cost_details(rates, context_tiers, Usage(input_tokens, output)).total
         else:
             price = input_tokens * rates.input + output * rates.output + rates.request
         provider, account, name = target.provider, target.provider.account, target.name
@@ -77,6 +82,7 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
             features & ~target.features
             or 0 < target.context_window < input_tokens + output_limit
             or 0 < target.max_output_tokens < output_limit
+            or (service_tier and charge is tariff)
         ):
             bids.append(
                 Bid(Standing.INCAPABLE, (), price, name, target, tariff, input_tokens, output, _incapable(target, call))
@@ -103,6 +109,8 @@ def _incapable(target: Target, call: Call) -> str:
         return f"lacks {names(missing)}"
     if 0 < target.max_output_tokens < call.output_limit:
         return f"writes at most {target.max_output_tokens} tokens, {call.output_limit} may be asked for"
+    if charge_of(target.price.tariff, call.service_tier) is None:
+        return f"has no price for the service tier {call.service_tier[:64]!r}"
     return f"context window of {target.context_window} tokens is too small"
 
 

@@ -1,5 +1,6 @@
 """What a client is told when no candidate of its tier can serve a request: the field, its value, and what would do."""
 
+from merit_crds.pricing import charge_of
 from merit_dataplane.dispatch.bid import Bid, Standing
 from merit_dataplane.snapshots.tables import TierPlan
 from merit_dataplane.wire.errors import RequestError
@@ -39,6 +40,9 @@ def _lacking(tier: TierPlan, call: Call, bids: list[Bid]) -> tuple[str, str]:
     able = [bid for bid in bids if not call.features & ~bid.target.features]
     if not able:
         return f"{nobody} none has all that it uses ({names(call.features)}).", "model"
+    able = [bid for bid in able if charge_of(bid.tariff, call.service_tier)]
+    if not able:
+        return f"{nobody} none has a price for the service tier {call.service_tier[:64]!r}.", "service_tier"
     # what each could write after this input; one without bounds would not have been left out
     most = max(min(_bounds(bid)) for bid in able)
     if most <= 0:

@@ -27,7 +27,7 @@ SCHEMA: dict[str, Any] = {
     "route": pl.String, "tier": pl.String, "provider": pl.String, "model": pl.String, "attempts": pl.Int64,
     "failures": pl.List(pl.String), "objectives_missed": pl.Boolean, "cache": pl.String, "input_tokens": pl.Int64,
     "cached_input_tokens": pl.Int64, "cache_write_tokens": pl.Int64, "output_tokens": pl.Int64,
-    "special": _SPECIAL_TOKENS,
+    "special": _SPECIAL_TOKENS, "service_tier": pl.String,
     "estimated": pl.Boolean, "cost": pl.String, "expected_cost": pl.String, "saved": pl.String,
     "rates": pl.Struct(_RATES), "excess": pl.List(pl.Struct(_EXCESS)), "price_list": pl.String,
     "price_version": pl.String, "snapshot": pl.String,

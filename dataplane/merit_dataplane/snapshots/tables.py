@@ -343,11 +343,12 @@ class Builder:
 def _check(price: ModelPrice) -> None:
     """Raises ValueError for what would price requests wrongly, KeyError for a time zone that this pod doesn't know."""
     schedules = [*price.schedules, *(schedule for period in price.periods for schedule in period.schedules)]
-    for tariff in (price, *price.periods, *(schedule.tariff for schedule in schedules)):
-        all_rates = (tariff.rates, *(tier.rates for tier in tariff.context_tiers))
+    tariffs = (price, *price.periods, *(schedule.tariff for schedule in schedules))
+    for charge in (charge for tariff in tariffs for charge in (tariff, *tariff.service_tiers)):
+        all_rates = (charge.rates, *(tier.rates for tier in charge.context_tiers))
         if any(_negative(rates) for rates in all_rates):
             raise ValueError("a price is negative")
-        above = [tier.above for tier in tariff.context_tiers]
+        above = [tier.above for tier in charge.context_tiers]
         if above and (above[0] < 0 or any(low >= high for low, high in pairwise(above))):
             raise ValueError("context tiers are not in ascending order")
     if any(early.start >= late.start for early, late in pairwise(price.periods)):

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from merit_crds.pricing import STANDARD
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.features import Feature
 from merit_dataplane.wire.steering import Steering, read_steering
@@ -55,6 +56,7 @@ class _Head(msgspec.Struct):
     max_completion_tokens: int | None = None
     n: int | None = None
     logprobs: bool | int | None = None
+    service_tier: str | None = None
     parallel_tool_calls: bool | None = None
     response_format: _ResponseFormat | None = None
     models: msgspec.Raw = _ABSENT
@@ -114,6 +116,9 @@ class Call(msgspec.Struct, frozen=True):
         """The field that says how much may be written."""
         newer = bytes(self.fields.get("max_completion_tokens", b"null"))
         return "max_completion_tokens" if newer not in (b"null", b"0") else "max_tokens"
+
+    service_tier: str = ""
+    """Asked for; empty is the standard one, or what the provider chooses."""
 
     def last_user_text(self) -> str:
         """Text of the last user message; empty where there is none."""
@@ -182,6 +187,7 @@ def parse(operation: Operation, body: bytes) -> Call:
         features=features,
         fields=fields,
         messages=head.messages,
+        service_tier="" if head.service_tier in STANDARD else head.service_tier or "",
         steering=steering,
     )
 

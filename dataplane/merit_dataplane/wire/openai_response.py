@@ -1,5 +1,7 @@
 """An answer in the OpenAI protocol: its usage, and OpenRouter's `usage.cost` put into it."""
 
+from typing import Any
+
 import msgspec
 
 from merit_crds.pricing import CostDetails, SpecialTokens, Usage, usd
@@ -43,6 +45,7 @@ class _Usage(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     usage: _Usage | None = None
+    service_tier: Any = None
 
 
 class _AnyAnswer(msgspec.Struct):
@@ -59,12 +62,13 @@ def usage_of(body: bytes) -> Usage | None:
     Raises ValueError when the body is no JSON object.
     """
     try:
-        usage = _answer.decode(body).usage
+        answer = _answer.decode(body)
     except msgspec.ValidationError:
         _any_answer.decode(body)  # a usage of another shape makes no answer worthless
         return None
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
+    usage, served = answer.usage, answer.service_tier if isinstance(answer.service_tier, str) else ""
     if usage is None or usage.prompt_tokens is None:
         return None
     prompt, output = int(usage.prompt_tokens), int(usage.completion_tokens or 0)
@@ -72,11 +76,13 @@ def usage_of(body: bytes) -> Usage | None:
         return None
     of_input, of_output = usage.prompt_tokens_details, usage.completion_tokens_details
     if of_input is None and of_output is None:
-        return Usage(prompt, output)
-    return _classified(prompt, output, of_input or _InputDetails(), of_output or _OutputDetails())
+        return Usage(prompt, output, service_tier=served)
+    return _classified(prompt, output, of_input or _InputDetails(), of_output or _OutputDetails(), served)
 
 
-def _classified(prompt: int, output: int, of_input: _InputDetails, of_output: _OutputDetails) -> Usage | None:
+def _classified(
+    prompt: int, output: int, of_input: _InputDetails, of_output: _OutputDetails, served: str
+) -> Usage | None:
     """Disjoint classes: what a vendor counts in two of them, or beyond the whole, is counted once."""
     cached, written = (
         int(of_input.cached_tokens or 0),
@@ -109,6 +115,7 @@ def _classified(prompt: int, output: int, of_input: _InputDetails, of_output: _O
         cached_input=cached - cached_audio,
         cache_write=written - written_1h,
         special=special if any(special) else None,
+        service_tier=served,
     )
 
 

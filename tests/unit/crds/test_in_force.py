@@ -217,7 +217,8 @@ def test_holds_without_a_break_until_it_says(price: ModelPrice, at: int, share: 
     if until == float("inf"):  # no schedule counts: there is none, or a period without any has begun and doesn't end
         endless = any(period.start <= at and not period.end and not period.schedules for period in price.periods)
         assert not timed(price) or not price.schedules or endless
-    later = int(at + share * (min(until, at + 10**6) - at))
+    last = int(min(until, at + 10**6)) - 1
+    later = min(last, int(at + share * (last + 1 - at)))
     assert naive(price, later) is tariff
     if until - at < 10**7:
         assert naive(price, int(until) - 1) is tariff
