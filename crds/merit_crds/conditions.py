@@ -31,6 +31,8 @@ class Reason(StrEnum):
     """An older ModelRoute of this namespace serves the same model name."""
     PRICE_CONFLICT = "PriceConflict"
     """An older ProviderPricing prices the same model of the same provider."""
+    PRICE_MOVED = "PriceMoved"
+    """A price moves by more than maxPriceMoveFactor, and no annotation says that it is meant."""
     KEY_CONFLICT = "KeyConflict"
     """An older Consumer has the same API key."""
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105

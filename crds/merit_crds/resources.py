@@ -9,6 +9,14 @@ from merit_crds.v1alpha1 import SPECS
 KINDS = tuple(SPECS)
 
 
+def own_annotations(metadata: Mapping[Any, Any]) -> dict[str, str]:
+    """Annotations of merit.dev from an object's metadata: only these mean something here."""
+    given = metadata.get("annotations")
+    if not isinstance(given, Mapping):
+        return {}
+    return {k: v for k, v in given.items() if isinstance(k, str) and isinstance(v, str) and k.startswith("merit.dev/")}
+
+
 class ResourceId(NamedTuple):
     """Identity of a resource."""
 
@@ -36,6 +44,8 @@ class Resource:
     """RFC 3339, from the API server; empty in a folder. Older resources win conflicts."""
     source: str = ""
     """Where a user finds it, e.g. `route.yaml:3`; empty in a cluster."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Those of merit.dev alone."""
     lines: Mapping[tuple[str | int, ...], int] = field(default_factory=dict)
     """Line of each field by its path under the document's root."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from merit_crds.resources import Resource, ResourceId, ResourceSet, Secrets
+from merit_crds.resources import Resource, ResourceId, ResourceSet, Secrets, own_annotations
 
 
 class Seen(NamedTuple):
@@ -68,11 +68,21 @@ class Store:
         self._seen[resource_id] = seen
         known = self._resources.get(resource_id)
         spec, generation = body.get("spec"), int(metadata.get("generation") or 0)
-        same = known is not None and known.generation == generation and known.spec == spec
+        annotations = own_annotations(metadata)
+        same = (
+            known is not None
+            and known.generation == generation
+            and known.spec == spec
+            and known.annotations == annotations
+        )
         if same and seen.uid == before.uid:
             return False
         self._resources[resource_id] = Resource(
-            id=resource_id, spec=spec, generation=generation, created=str(metadata.get("creationTimestamp") or "")
+            id=resource_id,
+            spec=spec,
+            generation=generation,
+            created=str(metadata.get("creationTimestamp") or ""),
+            annotations=annotations,
         )
         return True
 

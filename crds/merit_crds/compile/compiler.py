@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from merit_crds.compile.link import Linker
+from merit_crds.compile.price_moves import held_back
 from merit_crds.compile.settle import settle
 from merit_crds.compile.status import ResourceStatus, statuses_of
 from merit_crds.compile.translate import Entry
@@ -43,7 +44,8 @@ def compile_resources(
     translations = translations or Translations()
     translated = translations.of(resources.resources)
     oldest_first = [resource.id for kind in KINDS for resource in resources.of_kind(kind)]
-    settled = settle(oldest_first, translated, _entries(previous))
+    old = _entries(previous)
+    settled = settle(oldest_first, translated, old, held_back(resources.resources, translated, old))
     linker = Linker(
         entries=settled.entries, known=frozenset(translated), grants=_grants(resources), secrets=resources.secrets
     )

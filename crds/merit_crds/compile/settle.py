@@ -33,20 +33,21 @@ class Settled:
     """Oldest first within a kind."""
     force: dict[ResourceId, Force] = field(default_factory=dict)
     lost: dict[ResourceId, list[tuple[Reason, str]]] = field(default_factory=dict)
-    """Valid resources whose current form claims what an older one has."""
+    """Valid resources whose current form claims what an older one has, or is held back."""
 
 
 def settle(
     oldest_first: Iterable[ResourceId],
     translated: Mapping[ResourceId, Entry | tuple[Problem, ...]],
     old: Mapping[ResourceId, Entry],
+    held: Mapping[ResourceId, list[tuple[Reason, str]]],
 ) -> Settled:
-    """Chooses a form for each resource. `old`: entries of the snapshot in force."""
-    settled = Settled()
+    """Chooses a form for each resource. `old`: entries of the snapshot in force; `held`: who must keep that one."""
+    settled = Settled(lost=dict(held))
     taken: dict[Claim, ResourceId] = {}
     for resource_id in oldest_first:
         current = translated[resource_id]
-        forms = [] if isinstance(current, tuple) else [(Force.CURRENT, current)]
+        forms = [] if isinstance(current, tuple) or resource_id in held else [(Force.CURRENT, current)]
         if resource_id in old:
             forms.append((Force.LAST_GOOD, old[resource_id]))
         for force, entry in forms:

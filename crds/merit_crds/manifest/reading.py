@@ -10,7 +10,7 @@ from typing import Any
 from merit_crds import API_VERSION, GROUP
 from merit_crds.manifest.documents import Document, documents
 from merit_crds.manifest.model import DEFAULT_NAMESPACE, Fault, Manifest
-from merit_crds.resources import KINDS, Resource, ResourceId
+from merit_crds.resources import KINDS, Resource, ResourceId, own_annotations
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -76,6 +76,7 @@ def _resource(reading: _Reading, document: Document) -> None:
                 generation=generation if type(generation) is int else 1,
                 created=str(created or ""),
                 source=f"{reading.source}:{document.line}",
+                annotations=own_annotations(metadata),
                 lines=document.lines,
             )
         )

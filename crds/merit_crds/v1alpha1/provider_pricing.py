@@ -148,6 +148,13 @@ class ProviderPricingSpec(Part):
     discount_percent: Percent | None = Field(
         default=None, description="Percent off every price of this list: the account's discount."
     )
+    max_price_move_factor: int | None = Field(
+        default=None,
+        ge=2,
+        le=1_000_000,
+        description="A change that moves a price by more than this factor, up or down, is held back unless the "
+        "annotation merit.dev/accept-price-moves names the model (or is *); default 10.",
+    )
     schedules: tuple[ScheduleSpec, ...] = Field(
         default=(),
         max_length=16,
