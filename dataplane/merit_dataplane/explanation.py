@@ -14,6 +14,7 @@ from merit_dataplane.dispatch.legs import Leg
 from merit_dataplane.dispatch.merit_order import explain
 from merit_dataplane.dispatch.tiers import classify
 from merit_dataplane.snapshots.tables import Headers, TierPlan
+from merit_dataplane.wire.openai_request import Call
 
 Document = dict[str, Any]
 _COLUMNS = ("", "PROVIDER", "MODEL", "EXPECTED USD", "STANDING", "REASON")
