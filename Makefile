@@ -26,8 +26,8 @@ test: check ## All tests, with a real Kubernetes; ends with pytest's closing lin
 	tests/cluster/lab/build.sh
 	$(BIN)/python -m pytest $(ARGS)
 
-unit: setup ## The quick tests: no cluster, no processes of our own but a few
-	$(BIN)/python -m pytest tests/unit tests/golden -n 4 --dist worksteal $(ARGS)
+unit: setup ## The quick tests: no cluster, no processes, no real time-outs
+	$(BIN)/python -m pytest tests/unit tests/golden -m 'not slow' -n 4 --dist worksteal $(ARGS)
 
 cluster-test: setup ## The tests that need Kubernetes (KUBECONFIG's, or one that is brought up here)
 	tests/cluster/lab/build.sh

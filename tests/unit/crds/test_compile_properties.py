@@ -14,6 +14,8 @@ from merit_crds.resources import KINDS, Resource, ResourceId, ResourceSet
 from merit_crds.snapshot import InvalidSnapshotError, decode, encode, version_of
 from tests.unit.crds.worlds import SECRETS, Specs, garbage, json_values, quick, resources, worlds
 
+pytestmark = pytest.mark.slow
+
 
 @quick
 @given(worlds(), st.randoms(use_true_random=False))

@@ -16,6 +16,8 @@ from merit_crds.schema import structural, unbounded
 from merit_crds.v1alpha1 import SPECS
 from merit_crds.v1alpha1.fields import Part
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 CRDS = {document["spec"]["names"]["kind"]: document for document in crd_documents()}
 _ALLOWED = {

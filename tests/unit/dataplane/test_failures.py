@@ -21,7 +21,7 @@ from tests.support.gateway import Running, Script, eventually, free_port, gatewa
 from tests.support.resources import CONSUMER, CONSUMER_KEY, PROVIDER_KEY, prices, provider, route
 from tests.unit.dataplane.conftest import Vendors
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
 CHAT = {"model": "chat", "messages": HELLO}

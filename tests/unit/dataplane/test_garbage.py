@@ -10,6 +10,8 @@ import uvloop
 from tests.support.gateway import Script, eventually, over, says, streams
 from tests.support.resources import CONSUMER_KEY
 
+pytestmark = pytest.mark.slow
+
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "Hello"}]}
 GOOD = b'{"choices":[{"message":{"content":"good"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
 CHUNK = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'

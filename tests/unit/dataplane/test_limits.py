@@ -14,7 +14,7 @@ from tests.support.gateway import Running, Script, eventually, gateway, over, sa
 from tests.support.resources import CONSUMER_KEY, prices, provider, route
 from tests.unit.dataplane.conftest import Vendors
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "Hello"}]}
 BODY = json.dumps(CHAT).encode()

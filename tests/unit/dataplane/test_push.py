@@ -40,7 +40,7 @@ from tests.support.gateway import PUSH_TOKEN, Running, eventually, gateway
 from tests.support.resources import compiled, prices, provider, route
 from tests.unit.dataplane.conftest import Vendors
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "Hello"}]}
 

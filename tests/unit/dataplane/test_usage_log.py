@@ -20,6 +20,8 @@ from tests.support.gateway import over, says
 from tests.support.merit_process import merit_serve
 from tests.support.resources import CONSUMER, prices, provider, route
 
+pytestmark = pytest.mark.slow
+
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "Hello"}]}
 
 

@@ -12,6 +12,8 @@ from tests.support.resources import CONSUMER, PROVIDER_KEY, compiled, provider
 from tests.unit.operator.kube import kube
 from tests.unit.operator.pods import running
 
+pytestmark = pytest.mark.slow
+
 MADE = compiled(provider("a", "https://a.example/v1"), CONSUMER)
 CONFIG_MAP = "/api/v1/namespaces/ns/configmaps/merit-last-good-0"
 

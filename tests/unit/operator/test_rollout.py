@@ -3,10 +3,14 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from merit_crds.push import MAX_PUSH_BYTES, Rejection
 from merit_operator.discovery import Pod
 from merit_operator.push.session import Parcel
 from tests.unit.operator.pods import all_at, parcel, publisher, running, until
+
+pytestmark = pytest.mark.slow
 
 
 async def test_half_of_the_pods_hanging_costs_the_others_no_time(tmp_path: Path) -> None:

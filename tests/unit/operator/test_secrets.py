@@ -4,9 +4,13 @@ import asyncio
 import base64
 import time
 
+import pytest
+
 from merit_operator.secrets import SecretReader
 from tests.unit.operator.kube import FakeKube, kube
 from tests.unit.operator.pods import until
+
+pytestmark = pytest.mark.slow
 
 
 def put(fake: FakeKube, name: str, value: str) -> None:

@@ -5,11 +5,15 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from merit_crds.resources import ResourceId
 from merit_operator.client import KubeError
 from merit_operator.status.writer import StatusWriter
 from merit_operator.store import Seen
 from tests.unit.operator.pods import until
+
+pytestmark = pytest.mark.slow
 
 A, B = ResourceId("Provider", "ns", "a"), ResourceId("Provider", "ns", "b")
 

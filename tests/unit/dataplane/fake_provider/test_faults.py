@@ -16,6 +16,8 @@ from merit_dataplane.fake_provider.server import FakeProvider
 from tests.support.gateway import eventually
 from tests.unit.dataplane.fake_provider.conftest import KEY, Desk
 
+pytestmark = pytest.mark.slow
+
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 STREAM = {**CHAT, "stream": True}
 URL = "/v1/chat/completions"

@@ -18,6 +18,8 @@ from merit_dataplane.fake_provider.behaviour import Behaviour
 from merit_dataplane.fake_provider.server import FakeProvider
 from tests.support.gateway import eventually
 
+pytestmark = pytest.mark.slow
+
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 
 

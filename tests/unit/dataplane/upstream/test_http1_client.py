@@ -18,6 +18,8 @@ from tests.support.gateway import eventually, free_port, gateway
 from tests.support.resources import CONSUMER, prices, provider, route
 from tests.unit.dataplane.upstream.peers import HEADERS, OK, SECRET, Peer, always, ask, peer
 
+pytestmark = pytest.mark.slow
+
 
 async def test_what_is_sent() -> None:
     async with peer(always(OK)) as (client, server):

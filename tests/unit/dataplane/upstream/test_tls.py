@@ -16,6 +16,8 @@ from tests.support.resources import CONSUMER, prices, provider, route
 from tests.unit.dataplane.upstream.authority import Authority
 from tests.unit.dataplane.upstream.peers import HEADERS, OK, SECRET, Peer, always, ask, peer
 
+pytestmark = pytest.mark.slow
+
 NAME = "provider.test"
 
 
