@@ -181,7 +181,7 @@ def parse(operation: Operation, body: bytes) -> Call:
         model=model,
         stream=stream,
         wants_usage=asked or (head.usage is not None and bool(head.usage.include)),
-        input_tokens=max(1, (len(raw) + len(bytes(head.tools)) - media_bytes) // _BYTES_PER_TOKEN),
+        input_tokens=max(1, (len(raw) + len(bytes(head.tools)) - media_bytes - _escaping(raw)) // _BYTES_PER_TOKEN),
         output_limit=max(0, head.max_completion_tokens or head.max_tokens or 0),
         choices=max(1, head.n or 1),
         features=features,
@@ -231,6 +231,14 @@ def _read(messages: msgspec.Raw) -> list[_Message]:
         return _messages.decode(messages)
     except (ValueError, RecursionError):
         return []
+
+
+def _escaping(raw: bytes) -> int:
+    """Bytes that a text has more than in UTF-8, because its client writes `\\u0416` for one letter."""
+    if b"\\u" not in raw:
+        return 0
+    of_two_bytes = sum(raw.count(b"\\u0%d" % digit) for digit in range(8))  # up to U+07FF
+    return 3 * raw.count(b"\\u") + of_two_bytes
 
 
 def _present(raw: msgspec.Raw) -> bool:

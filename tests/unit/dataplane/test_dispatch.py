@@ -345,3 +345,14 @@ def test_the_order_is_that_of_the_exact_cost_whatever_the_order_of_the_input(
     assert order(route_plan, call) == expected
     bids = merit_order(route_plan.tiers[0], call, NOW, WALL)
     assert [Decimal(bid.cost) / 10**12 for bid in bids] == [exact(name) for name in expected]
+
+
+@pytest.mark.parametrize(
+    "text", ["Счёт пришёл дважды. ", "الفاتورة مكررة. ", "बिल दो बार आया। ", "请求被重复计费了。", "plain words, "]
+)
+def test_escaped_letters_count_as_the_letters_that_they_are(text: str) -> None:
+    def estimated(*, escaped: bool) -> int:
+        body = {"model": "chat", "messages": [{"role": "user", "content": text * 200}]}
+        return parse(Operation.CHAT, json.dumps(body, ensure_ascii=escaped).encode()).input_tokens
+
+    assert estimated(escaped=True) == pytest.approx(estimated(escaped=False), rel=0.05)
