@@ -18,6 +18,7 @@ _COMMANDS = {
     "usage": ("merit_dataplane.cli.usage", "add up usage logs, and write them as Parquet"),
     "recost": ("merit_dataplane.cli.recost", "price usage logs anew, by another price list or by the rates of then"),
     "plan": ("merit_dataplane.cli.plan", "replay recorded requests against a change of prices and routes"),
+    "prices": ("merit_dataplane.cli.prices", "write ProviderPricing from price lists of others"),
     "crds": ("merit_dataplane.cli.crds", "print the CustomResourceDefinitions"),
     "fake-provider": ("merit_dataplane.fake_provider.cli", "run a simulated LLM vendor with recorded answers"),
 }

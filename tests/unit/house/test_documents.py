@@ -143,6 +143,10 @@ def flags(parser: argparse.ArgumentParser) -> dict[str, str]:
     """Each flag, and its default as the documents write it."""
     made: dict[str, str] = {}
     for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                made |= flags(inner)
+            continue
         shown = f"`{action.default}`"
         if action.required:
             shown = "required"
