@@ -4,13 +4,13 @@ A cost is an int64 of pico-dollars. Where the largest tokens and rates at hand c
 are used instead: slower, and as exact.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
-from merit_crds.pricing import in_force, price_details, timed, too_dear
+from merit_crds.pricing import in_force, price_details, rates_in_force, timed, too_dear
 from merit_crds.snapshot import ContextTier, ModelPrice, PriceCeilings, Rates, Tariff
 from merit_dataplane.replay.tokens import INPUT, OUTPUT, Ints, Tokens, by_class
 
@@ -115,18 +115,12 @@ def _tiered(price: Tariff, tokens: Tokens) -> Ints:
     for count in range(len(tiers) + 1):
         rows = np.flatnonzero(held == count)
         if len(rows):
-            made[rows] = _banded(price.rates, tiers[:count], tokens[rows])
+            in_force_here = rates_in_force(price.rates, tiers, int(lengths[rows[0]]))
+            made[rows] = _banded(*in_force_here, tokens[rows])
     return made
 
 
-def _banded(whole: Rates, tiers: tuple[ContextTier, ...], tokens: Tokens) -> Ints:
-    excess: list[ContextTier] = []
-    for tier in tiers:
-        if tier.excess:
-            excess.append(tier)
-        else:
-            whole = tier.rates
-            excess.clear()
+def _banded(whole: Rates, excess: Sequence[ContextTier], tokens: Tokens) -> Ints:
     if not excess:
         return _flat(whole, tokens)
     made, per_token = np.full(len(tokens), whole.request, np.int64), by_class(whole)
