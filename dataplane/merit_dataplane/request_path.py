@@ -40,10 +40,11 @@ from merit_dataplane.snapshots.tables import (
 from merit_dataplane.upstream.attempt import AttemptFailedError, Stream, Whole, attempt
 from merit_dataplane.upstream.client import UpstreamClient, UpstreamError
 from merit_dataplane.wire import errors
+from merit_dataplane.wire.dialects import StreamedAnswer
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.openai_request import Call, Operation, parse
 from merit_dataplane.wire.openai_response import with_cost
-from merit_dataplane.wire.openai_stream import MalformedStreamError, StreamTranslator
+from merit_dataplane.wire.server_sent_events import MalformedStreamError
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -247,7 +248,7 @@ class RequestPath:
             raise AssertionError("a stream has a bid")
         exchange.status = 200
         exchange.first_token = exchange.loop.time() - exchange.started
-        translator = StreamTranslator(wants_usage=call.wants_usage, price=exchange.book)
+        translator = bid.target.provider.dialect.stream(call.wants_usage, exchange.book, int(time.time()))
         try:
             extra = (_SSE, (b"cache-control", b"no-cache"), (b"x-merit-expected-cost", usd(bid.cost).encode()))
             await send({"type": "http.response.start", "status": 200, "headers": self._headers(exchange, extra)})
@@ -277,7 +278,7 @@ class RequestPath:
             exchange.book(usage or Usage(bid.input, output=translator.events), estimated=usage is None)
 
     async def _pump(
-        self, answer: Stream, translator: StreamTranslator, idle_seconds: float, guard: Guard, send: Send
+        self, answer: Stream, translator: StreamedAnswer, idle_seconds: float, guard: Guard, send: Send
     ) -> str:
         """Relays until the stream ends. What went wrong; empty when it is complete."""
         try:

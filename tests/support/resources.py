@@ -27,7 +27,7 @@ stringData: {{key: {PROVIDER_KEY}}}
 """
 
 
-def provider(name: str, *urls: str, namespace: str = "default", extra: str = "") -> str:
+def provider(name: str, *urls: str, namespace: str = "default", extra: str = "", protocol: str = "OpenAI") -> str:
     """A Provider; `extra` are more fields of its spec, in YAML flow style."""
     endpoints = ", ".join(f'{{name: e{i}, url: "{url}"}}' for i, url in enumerate(urls))
     return f"""
@@ -35,7 +35,7 @@ apiVersion: merit.dev/v1alpha1
 kind: Provider
 metadata: {{name: {name}, namespace: {namespace}}}
 spec:
-  protocol: OpenAI
+  protocol: {protocol}
   endpoints: [{endpoints}]
   credentials: {{apiKey: {{name: provider-keys, key: key}}}}
   {extra}

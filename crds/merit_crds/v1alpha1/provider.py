@@ -25,6 +25,7 @@ RESERVED_HEADERS = (
     "content-type",
     "host",
     "transfer-encoding",
+    "x-api-key",
 )
 _RESERVED = f"headers can't set {', '.join(RESERVED_HEADERS)}: use credentials for keys, Merit sets the rest"
 
@@ -40,7 +41,9 @@ class EndpointSpec(Part):
 class Credentials(Part):
     """How Merit proves itself to the vendor."""
 
-    api_key: SecretKeySelector = Field(description="The key, sent as 'Authorization: Bearer'.")
+    api_key: SecretKeySelector = Field(
+        description="The key, sent as the protocol wants it: 'Authorization: Bearer', or 'x-api-key' to Anthropic."
+    )
 
 
 class Header(Part):
@@ -73,7 +76,9 @@ class Limits(Part):
 class ProviderSpec(Part):
     """One account at one LLM vendor: protocol, endpoints, credentials, limits."""
 
-    protocol: Literal["OpenAI"] = Field(description="The wire protocol that the vendor speaks.")
+    protocol: Literal["OpenAI", "Anthropic"] = Field(
+        description="The wire protocol that the vendor speaks: OpenAI's Chat Completions, or Anthropic's Messages."
+    )
     endpoints: tuple[EndpointSpec, ...] = Field(
         min_length=1,
         max_length=16,

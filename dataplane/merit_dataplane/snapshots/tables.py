@@ -27,6 +27,7 @@ from merit_dataplane.live import Learned, Live
 from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.health import EndpointHealth
 from merit_dataplane.snapshots.current_price import CurrentPrice
+from merit_dataplane.wire.dialects import DIALECTS, Dialect
 from merit_dataplane.wire.features import mask
 from merit_dataplane.wire.openai_request import Operation
 
@@ -47,11 +48,14 @@ class EndpointPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProviderPlan:
-    """One provider, ready to be called. `headers` hold its credential: never logged."""
+    """One provider, ready to be called. `headers` and `credential` are never logged."""
 
     key: str
+    dialect: Dialect
     endpoints: tuple[EndpointPlan, ...]
     headers: Mapping[str, str]
+    credential: bytes
+    """Empty where there is none."""
     account: AccountLimits
     connect_seconds: float
     first_byte_seconds: float
@@ -237,21 +241,30 @@ class Builder:
 
     def _provider(self, key: str, entry: ProviderEntry) -> ProviderPlan:
         account = self._live.account(key)
+        dialect = DIALECTS.get(entry.protocol)
+        if dialect is None:
+            raise ValueError(f"this pod does not know the protocol {entry.protocol!r}")
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "merit"}
+        given = {name.lower() for name, _ in entry.headers}
+        headers |= {name: value for name, value in dialect.headers.items() if name not in given}
         headers |= dict(entry.headers)
-        if entry.api_key is not None:
-            headers["Authorization"] = f"Bearer {self._credentials[entry.api_key.ref]}"
+        credential = self._credentials[entry.api_key.ref] if entry.api_key is not None else ""
+        if credential:
+            name, value = dialect.credential(credential)
+            headers[name] = value
         return ProviderPlan(
             key=key,
+            dialect=dialect,
             endpoints=tuple(
                 EndpointPlan(
                     name=e.name,
-                    urls={operation: f"{e.url}/{operation}" for operation in Operation},
+                    urls={operation: f"{e.url}/{path}" for operation, path in dialect.paths.items()},
                     health=self._live.endpoint(key, e.name, e.url),
                 )
                 for e in entry.endpoints
             ),
             headers=headers,
+            credential=credential.encode(),
             account=account,
             connect_seconds=entry.connect_ms / 1000,
             first_byte_seconds=entry.first_byte_ms / 1000,
@@ -282,7 +295,7 @@ class Builder:
                     price=priced.current,
                     price_list=priced.price_list,
                     price_version=priced.version,
-                    features=mask(price.capabilities),
+                    features=mask(price.capabilities) & provider.dialect.can_say | provider.dialect.always,
                     context_window=price.context_window,
                     max_output_tokens=price.max_output_tokens,
                     accuracy=candidate.accuracy,

@@ -22,7 +22,6 @@ from merit_dataplane.resilience.guard import Guard, Verdict
 from merit_dataplane.snapshots.tables import EndpointPlan, Target
 from merit_dataplane.upstream.client import Failure, UpstreamClient, UpstreamError, UpstreamResponse
 from merit_dataplane.wire.openai_request import Call
-from merit_dataplane.wire.openai_response import usage_of
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 1024 * 1024
@@ -64,7 +63,12 @@ class AttemptFailedError(Exception):
 async def attempt(
     client: UpstreamClient, target: Target, endpoint: EndpointPlan, call: Call, guard: Guard
 ) -> Whole | Stream:
-    """Sends the request. Raises AttemptFailedError; CancelledError when the client has gone."""
+    """Sends the request.
+
+    Raises AttemptFailedError; RequestError (400) for what the provider's protocol can't say; CancelledError when the
+    client has gone.
+    """
+    body = target.provider.dialect.request(call, target.model_json, target.max_output_tokens)
     loop = asyncio.get_running_loop()
     now = loop.time()
     endpoint.health.started(now)
@@ -74,7 +78,7 @@ async def attempt(
         response = await client.post(
             endpoint.urls[call.operation],
             target.provider.headers,
-            call.body_for(target.model_json),
+            body,
             target.provider.connect_seconds,
         )
         answer = await _answer(response, target, call, guard)
@@ -110,12 +114,13 @@ async def _answer(response: UpstreamResponse, target: Target, call: Call, guard:
     if 200 <= status < 300:
         body = await response.read(MAX_ANSWER_BYTES)
         try:
-            usage = usage_of(body)
+            body, usage = target.provider.dialect.answer(body, int(time.time()))
         except ValueError:
-            raise AttemptFailedError(Failure.MALFORMED, "the answer is no JSON object") from None
+            raise AttemptFailedError(Failure.MALFORMED, "the answer is none of its protocol's") from None
         return Whole(status, b"application/json", body, usage)
     if 400 <= status < 500 and status not in _OUR_FAULT and status not in (408, 429):
         body = _without_credential(await response.read(_MAX_ERROR_BYTES), target)
+        body = target.provider.dialect.error(body)
         kind = response.header("content-type") or ""
         return Whole(status, kind.encode() if _KIND.fullmatch(kind) else b"application/json", body, None)
     retry_after = retry_after_seconds(response.header("retry-after"), time.time())
@@ -148,5 +153,5 @@ def _judge(failed: AttemptFailedError, target: Target, endpoint: EndpointPlan, n
 
 def _without_credential(body: bytes, target: Target) -> bytes:
     """Some vendors repeat the key that they were sent in what they answer."""
-    credential = target.provider.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+    credential = target.provider.credential
     return body.replace(credential, b"***") if credential else body

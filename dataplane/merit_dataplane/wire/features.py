@@ -6,7 +6,7 @@ from functools import cache
 
 
 class Feature(IntFlag):
-    """Names are those of a ProviderPricing's capabilities."""
+    """Names are those of a ProviderPricing's capabilities, but for the last two."""
 
     STREAMING = 1
     TOOLS = 2
@@ -17,6 +17,9 @@ class Feature(IntFlag):
     AUDIO = 64
     LOGPROBS = 128
     EMBEDDINGS = 256
+    COMPLETIONS = 512
+    CHOICES = 1024
+    """These two are a protocol's, not a model's: no price list names them."""
 
 
 MEDIA = 32 | 64
@@ -50,4 +53,5 @@ def listed(bits: int) -> list[str]:
 
 def names(bits: int) -> str:
     """Names of the bits, for people: `Tools, Images`."""
-    return ", ".join(listed(bits))
+    of_protocols = {"Completions": Feature.COMPLETIONS, "Choices": Feature.CHOICES}
+    return ", ".join(listed(bits) + [name for name, bit in of_protocols.items() if bits & bit])

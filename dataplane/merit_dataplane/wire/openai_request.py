@@ -196,6 +196,10 @@ def _features(operation: Operation, head: _Head, *, stream: bool) -> int:
     if operation is Operation.EMBEDDINGS:
         return int(Feature.EMBEDDINGS)
     bits = int(Feature.STREAMING) if stream else 0
+    if operation is Operation.COMPLETIONS:
+        bits |= int(Feature.COMPLETIONS)
+    if (head.n or 1) > 1:
+        bits |= int(Feature.CHOICES)
     if _present(head.tools) or _present(head.functions):
         bits |= int(Feature.TOOLS)
         if head.parallel_tool_calls:

@@ -11,6 +11,7 @@ import msgspec
 
 from merit_crds.pricing import CostDetails, Usage
 from merit_dataplane.wire.openai_response import usage_of, with_cost
+from merit_dataplane.wire.server_sent_events import MAX_EVENT_BYTES, MalformedStreamError
 
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _END = re.compile(rb"\r?\n\r?\n")
@@ -18,11 +19,6 @@ _EMPTY_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _DONE = b"[DONE]"
 _ERROR = b'"error"'
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-MAX_EVENT_BYTES = 1024 * 1024 * 16
-
-
-class MalformedStreamError(ValueError):
-    """The provider sent an event without end."""
 
 
 class StreamTranslator:

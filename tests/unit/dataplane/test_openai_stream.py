@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merit_crds.pricing import CostDetails, Usage
-from merit_dataplane.wire.openai_stream import MAX_EVENT_BYTES, MalformedStreamError, StreamTranslator
+from merit_dataplane.wire.openai_stream import StreamTranslator
+from merit_dataplane.wire.server_sent_events import MAX_EVENT_BYTES, MalformedStreamError
 
 DONE = b"data: [DONE]\n\n"
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}
