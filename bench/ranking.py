@@ -31,6 +31,8 @@ CLOCK = (
     "schedules: [{name: off-peak, timeZone: Asia/Shanghai, "
     "windows: [{days: [Monday, Tuesday, Wednesday, Thursday, Friday], from: '18:00', to: '08:30'}]}]"
 )
+EXCESS = "contextTiers: [{above: 100, applies: Excess, prices: {input: '20'}}]"
+MAX_PRICE = 'maxPrice: {input: "50", output: "50"}'
 CEILING = "objectives: {latency: {percentile: P95, total: 30s}}"
 
 
@@ -44,8 +46,13 @@ def main() -> int:
         "3 candidates": _tier(3),
         "10 candidates": _tier(10),
         "10 candidates, context tiers": _tier(10, tariff=TIERS),
+        "10 candidates, context tiers, excess": _tier(10, tariff=EXCESS),
         "10 candidates, schedules": _tier(10, tariff=OFF_PEAK, of_list=CLOCK),
         "10 candidates, a latency ceiling": _tier(10, of_tier=CEILING),
+        "10 candidates, maxPrice": _tier(10, of_route=MAX_PRICE),
+        "10 candidates, all of these": _tier(
+            10, tariff=f"{TIERS}\n      {OFF_PEAK}", of_list=CLOCK, of_tier=CEILING, of_route=MAX_PRICE
+        ),
         "20 candidates": _tier(20),
     }
     body = {"model": "chat", "messages": [{"role": "user", "content": "why? " * 300}], "max_tokens": 400}
@@ -57,7 +64,7 @@ def main() -> int:
     base = runs["10 candidates"]
     for name, took in runs.items():
         ratio = statistics.median(mine / theirs for mine, theirs in zip(took, base, strict=True))
-        print(f"{name:34} {statistics.median(took):6.1f} us ({min(took):.1f} to {max(took):.1f}), x {ratio:.2f}")
+        print(f"{name:38} {statistics.median(took):6.1f} us ({min(took):.1f} to {max(took):.1f}), x {ratio:.2f}")
     if options.output:
         machine = describe()
         text = {"machine": {"cpu": machine.cpu, "cores": machine.cores, "load_average": machine.load_average,
@@ -78,7 +85,7 @@ def _microseconds(tier: TierPlan, call: Call) -> float:
     return took / ORDERS * 1e6
 
 
-def _tier(count: int, *, tariff: str = "", of_list: str = "", of_tier: str = "") -> TierPlan:
+def _tier(count: int, *, tariff: str = "", of_list: str = "", of_tier: str = "", of_route: str = "") -> TierPlan:
     """A tier of so many candidates at providers of their own, after some traffic."""
     names = [f"vendor-{n}" for n in range(count)]
     candidates = "".join(f"\n        - {{provider: {{name: {n}}}, model: {n}, accuracy: '0.9'}}" for n in names)
@@ -89,6 +96,7 @@ kind: ModelRoute
 metadata: {{name: chat, namespace: default}}
 spec:
   models: [chat]
+  {of_route}
   tiers:
     - name: all
       {of_tier}

@@ -8,13 +8,12 @@ from typing import Any
 
 import msgspec
 
-from merit_crds.pricing import Usage, charge_of, price_details, rates_in_force, stamped, tier_in_force, usd
+from merit_crds.pricing import Usage, price_details, rates_in_force, stamped, tier_in_force, usd
 from merit_dataplane.dispatch.bid import Bid
 from merit_dataplane.dispatch.legs import Leg
 from merit_dataplane.dispatch.merit_order import explain
 from merit_dataplane.dispatch.tiers import classify
 from merit_dataplane.snapshots.tables import Headers, TierPlan
-from merit_dataplane.wire.openai_request import Call
 
 Document = dict[str, Any]
 _COLUMNS = ("", "PROVIDER", "MODEL", "EXPECTED USD", "STANDING", "REASON")
@@ -35,7 +34,7 @@ def _leg(leg: Leg, headers: Headers, now: float, wall: float) -> Document:
         "tier": tier.name,
         "inputTokens": call.input_tokens,
         "objectives": _objectives(tier),
-        "meritOrder": [_bid(bid, tier, call, now) for bid in explain(tier, call, now, wall)],
+        "meritOrder": [_bid(bid, tier, now) for bid in explain(tier, call, now, wall)],
     }
 
 
@@ -45,12 +44,11 @@ def _objectives(tier: TierPlan) -> Document:
     return goals | {"whenMissed": "Refuse" if tier.refuses else "BestEffort"}
 
 
-def _bid(bid: Bid, tier: TierPlan, call: Call, now: float) -> Document:
+def _bid(bid: Bid, tier: TierPlan, now: float) -> Document:
     target, learned = bid.target, bid.target.learned
-    tariff = charge_of(bid.tariff, call.service_tier) or bid.tariff
-    cost = price_details(tariff, Usage(bid.input, bid.output))
-    held = tier_in_force(tariff.context_tiers, bid.input)
-    rates, _ = rates_in_force(tariff.rates, tariff.context_tiers, bid.input)
+    cost = price_details(bid.charge, Usage(bid.input, bid.output))
+    held = tier_in_force(bid.charge.context_tiers, bid.input)
+    rates, _ = rates_in_force(bid.charge.rates, bid.charge.context_tiers, bid.input)
     slowness = learned.slowness(50, now)
     return {
         "provider": target.labels[2],

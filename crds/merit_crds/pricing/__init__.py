@@ -1,7 +1,7 @@
 """What a request costs. Integers throughout: money is pico-dollars (1e-12 USD), rates are pico-dollars per token."""
 
 from merit_crds.pricing.ceiling import TooDear, too_dear
-from merit_crds.pricing.context_tiers import price_details, rates_in_force, tier_in_force, tiered_cost_details
+from merit_crds.pricing.context_tiers import price_details, rates_in_force, text_cost, tier_in_force
 from merit_crds.pricing.cost import CostDetails, SpecialTokens, Usage, cost, cost_details, special_rates, usd
 from merit_crds.pricing.in_force import InForce, in_force, timed
 from merit_crds.pricing.service_tiers import STANDARD, charge_of
@@ -24,8 +24,8 @@ __all__ = [
     "special_rates",
     "stamped",
     "stamped_excess",
+    "text_cost",
     "tier_in_force",
-    "tiered_cost_details",
     "timed",
     "too_dear",
     "usd",

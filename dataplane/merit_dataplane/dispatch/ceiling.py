@@ -1,16 +1,15 @@
 """Why a candidate is too dear, in words."""
 
-from merit_crds.pricing import charge_of, too_dear, usd
+from merit_crds.pricing import too_dear, usd
 from merit_crds.snapshot import PriceCeilings
 from merit_dataplane.dispatch.bid import Bid
-from merit_dataplane.wire.openai_request import Call
 
 _MILLION = 10**6
 
 
-def above(bid: Bid, ceilings: PriceCeilings, call: Call, whose: str) -> str:
+def above(bid: Bid, ceilings: PriceCeilings, whose: str) -> str:
     """Which price is above its ceiling, at this request's length and hour; empty where none is."""
-    found = too_dear(charge_of(bid.tariff, call.service_tier) or bid.tariff, ceilings, bid.input)
+    found = too_dear(bid.charge, ceilings, bid.input)
     if found is None:
         return ""
     per = 1 if found.what == "request" else _MILLION

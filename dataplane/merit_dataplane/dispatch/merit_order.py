@@ -9,7 +9,7 @@ Candidates that lack a capability which the request uses are not in the order at
 `maxPrice`, those that the client's steering leaves out, and, in a tier that refuses them, those that miss an objective.
 """
 
-from merit_crds.pricing import Usage, charge_of, tiered_cost_details
+from merit_crds.pricing import charge_of, text_cost, too_dear
 from merit_crds.snapshot import Charge
 from merit_dataplane.dispatch.bid import Bid, Standing, by_merit
 from merit_dataplane.dispatch.ceiling import above
@@ -29,7 +29,7 @@ def merit_order(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid
     """
     bids = _bids(tier, call, now, wall)
     if tier.narrows or call.steering is not None:
-        bids = [bid for bid in _narrowed(bids, tier, call, now) if bid.standing < Standing.INCAPABLE]
+        bids = [bid for bid in _narrowed(bids, tier, call, now) if bid[0] < _INCAPABLE]
     else:
         bids = [bid for bid in bids if bid[0] is not _INCAPABLE]
     bids.sort(key=by_merit)
@@ -44,12 +44,19 @@ def explain(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
 def _narrowed(bids: list[Bid], tier: TierPlan, call: Call, now: float) -> list[Bid]:
     """What the route forbids, then what the client wants."""
     if tier.narrows:
-        bids = [_allowed(bid, tier, call, now) if bid.standing < Standing.INCAPABLE else bid for bid in bids]
+        ceilings, refuses = tier.ceilings, tier.refuses
+        bids = [
+            _allowed(bid, tier, call, now)
+            if bid[0] < _INCAPABLE
+            and (refuses or (ceilings is not None and too_dear(bid.charge, ceilings, bid.input) is not None))
+            else bid
+            for bid in bids
+        ]
     return bids if call.steering is None else steer(bids, call.steering, call, now)
 
 
 def _allowed(bid: Bid, tier: TierPlan, call: Call, now: float) -> Bid:
-    if tier.ceilings is not None and (reason := above(bid, tier.ceilings, call, "the route's maxPrice")):
+    if tier.ceilings is not None and (reason := above(bid, tier.ceilings, "the route's maxPrice")):
         return bid._replace(standing=Standing.TOO_DEAR, rank=(), reason=reason)
     if tier.refuses and (miss := _misses(tier, bid.target, call, now)):  # asked again of who is unavailable
         return bid._replace(standing=Standing.REFUSED, rank=(), reason=miss[2])
@@ -74,7 +81,7 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
         input_tokens = target.learned.expected_input.tokens(estimated)
         output = target.learned.expected_output.tokens(limit) * choices
         if context_tiers and input_tokens > context_tiers[0].above:
-            price = tiered_cost_details(rates, context_tiers, Usage(input_tokens, output)).total
+            price = text_cost(rates, context_tiers, input_tokens, output)
         else:
             price = input_tokens * rates.input + output * rates.output + rates.request
         provider, account, name = target.provider, target.provider.account, target.name
@@ -85,7 +92,18 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
             or (service_tier and charge is tariff)
         ):
             bids.append(
-                Bid(Standing.INCAPABLE, (), price, name, target, tariff, input_tokens, output, _incapable(target, call))
+                Bid(
+                    Standing.INCAPABLE,
+                    (),
+                    price,
+                    name,
+                    target,
+                    tariff,
+                    charge,
+                    input_tokens,
+                    output,
+                    _incapable(target, call),
+                )
             )
         elif (
             now < account.cooling_until
@@ -93,13 +111,26 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
             or account.per_minute
             or provider.endpoints[0].health.open_until
         ) and (reason := _unavailable(target, now)):
-            bids.append(Bid(Standing.UNAVAILABLE, (), price, name, target, tariff, input_tokens, output, reason))
+            bids.append(
+                Bid(Standing.UNAVAILABLE, (), price, name, target, tariff, charge, input_tokens, output, reason)
+            )
         elif (has_ceiling or target.accuracy < tier.accuracy) and (miss := _misses(tier, target, call, now)):
             bids.append(
-                Bid(Standing.MISSES_OBJECTIVE, miss[:2], price, name, target, tariff, input_tokens, output, miss[2])
+                Bid(
+                    Standing.MISSES_OBJECTIVE,
+                    miss[:2],
+                    price,
+                    name,
+                    target,
+                    tariff,
+                    charge,
+                    input_tokens,
+                    output,
+                    miss[2],
+                )
             )
         else:
-            bids.append(_new(Bid, (_ADMISSIBLE, (), price, name, target, tariff, input_tokens, output, "")))
+            bids.append(_new(Bid, (_ADMISSIBLE, (), price, name, target, tariff, charge, input_tokens, output, "")))
     return bids
 
 

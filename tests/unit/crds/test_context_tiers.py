@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merit_crds.pricing import SpecialTokens, Usage, cost_details, price_details, tiered_cost_details, usd
+from merit_crds.pricing import SpecialTokens, Usage, cost_details, price_details, text_cost, usd
+from merit_crds.pricing.context_tiers import tiered_cost_details
 from merit_crds.snapshot import ContextTier, ModelPrice, Rates, SpecialRates
 from tests.support.resources import compiled, prices, provider
 from tests.unit.crds.worlds import quick
@@ -119,3 +120,17 @@ def test_excess_has_no_jump(price: ModelPrice, usage: Usage) -> None:
 def test_tiers_that_repeat_the_base_are_flat(price: ModelPrice, usage: Usage) -> None:
     tiers = tuple(ContextTier(above=t.above, excess=t.excess, rates=price.rates) for t in price.context_tiers)
     assert tiered_cost_details(price.rates, tiers, usage) == cost_details(price.rates, usage)
+
+
+@quick
+@given(rising(), st.lists(st.booleans(), min_size=8, max_size=8), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_what_the_merit_order_expects_is_what_is_booked(
+    price: ModelPrice, applies: list[bool], tokens: int, output: int
+) -> None:
+    """Also where Whole and Excess tiers follow each other, as they like."""
+    tiers = tuple(
+        msgspec.structs.replace(tier, excess=excess) for tier, excess in zip(price.context_tiers, applies, strict=False)
+    )
+    for at in (tokens, *(tier.above for tier in tiers), *(tier.above + 1 for tier in tiers)):
+        booked = tiered_cost_details(price.rates, tiers, Usage(at, output)).total
+        assert text_cost(price.rates, tiers, at, output) == booked
