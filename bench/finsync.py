@@ -23,8 +23,9 @@ import numpy as np
 
 from merit_crds.pricing.cost import PICO
 from merit_crds.snapshot import Rates, Tariff
+from merit_dataplane.replay.names import Ints
 from merit_dataplane.replay.pricing import costs
-from merit_dataplane.replay.tokens import Ints, Tokens
+from merit_dataplane.replay.tokens import Tokens
 
 ROOT = Path(__file__).parents[1]
 FIRST, LAST = "2024-07-18", "2026-07-18"

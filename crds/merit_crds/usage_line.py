@@ -120,6 +120,12 @@ class UsageLine(msgspec.Struct, omit_defaults=True):
     cost: Annotated[Money, msgspec.Meta(description="What the request cost, in USD.")] = ""
     expected_cost: Annotated[Money, msgspec.Meta(description="What it was expected to cost, in USD.")] = ""
     saved: Annotated[Money, msgspec.Meta(description="What a cache hit would have cost, in USD.")] = ""
+    billed_at: Annotated[
+        Seconds,
+        msgspec.Meta(
+            description="The instant whose prices count, where the clock changes it: epoch seconds, cut to millis."
+        ),
+    ] = 0.0
     rates: Annotated[StampedRates | None, msgspec.Meta(description="The rates that made the cost.")] = None
     excess: Annotated[
         list[StampedExcess], msgspec.Meta(description="Context tiers that price the input above them alone.")

@@ -33,7 +33,7 @@ class Exchange:
     """One request. Lives as long as it does, belongs to one task."""
 
     __slots__ = (
-        "attempts", "bid", "cache", "call", "charge", "consumer", "cost", "error", "estimated", "failures",
+        "attempts", "bid", "billed_at", "cache", "call", "charge", "consumer", "cost", "error", "estimated", "failures",
         "first_token", "id", "loop", "route", "saved", "started", "status", "tables", "target", "tier", "usage",
     )  # fmt: skip
 
@@ -47,6 +47,7 @@ class Exchange:
         self.route: RoutePlan | None = None
         self.tier: TierPlan | None = None
         self.bid: Bid | None = None
+        self.billed_at = 0.0
         self.target: Target | None = None
         self.charge: Charge | None = None
         self.usage: Usage | None = None
@@ -75,7 +76,10 @@ class Exchange:
         if self.bid is None:
             raise AssertionError("nobody has answered yet")
         price = self.bid.target.price
-        tariff = price.at(time.time()) if price.billed_by_completion else self.bid.tariff
+        tariff = self.bid.tariff
+        if price.billed_by_completion:
+            self.billed_at = time.time()
+            tariff = price.at(self.billed_at)
         served = usage.service_tier or (self.call.service_tier if self.call else "")
         charge = charge_of(tariff, served) if served else tariff
         self.usage, self.estimated = usage, estimated or charge is None  # a tier that the price list doesn't know
@@ -166,5 +170,7 @@ class Exchange:
             line.estimated = self.estimated
             rates, excess = rates_in_force(self.charge.rates, self.charge.context_tiers, usage.input)
             line.cost, line.rates = usd(self.cost.total), stamped(rates)
+            if self.billed_at and self.bid is not None and self.bid.target.price.timed:
+                line.billed_at = int(self.billed_at * 1000) / 1000
             line.excess = [stamped_excess(tier) for tier in excess]
         return line

@@ -161,7 +161,7 @@ class RequestPath:
     def _order(self, exchange: Exchange, route: RoutePlan, call: Call, headers: Headers) -> list[Bid]:
         """The merit order. Raises RequestError when nobody is in it."""
         tier = exchange.tier = classify(route, call, headers)
-        wall = time.time() if tier.timed else 0.0
+        wall = exchange.billed_at = time.time() if tier.timed else 0.0
         order = merit_order(tier, call, exchange.started, wall)
         if not order:
             raise nobody_left(tier, call, explain(tier, call, exchange.started, wall))

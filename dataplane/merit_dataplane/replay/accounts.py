@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from merit_crds.pricing.cost import PICO
 from merit_crds.snapshot import ContextTier, ModelPrice, Rates, Snapshot, SpecialRates
 from merit_dataplane.replay.lines import pico
+from merit_dataplane.replay.names import Ints
 from merit_dataplane.replay.pricing import priced, total
-from merit_dataplane.replay.tokens import Ints, of_lines
+from merit_dataplane.replay.tokens import of_lines
 
 GROUPS = ("day", "route", "tier", "provider", "model", "consumer")
 _SPLIT = 10**6
@@ -144,5 +146,6 @@ def _per_token(usd_per_million: str) -> int:
 
 
 def _anew(price: ModelPrice, part: pl.DataFrame) -> Ints:
-    at = part["time"].to_numpy() + (part["duration"].to_numpy() if price.billed_by_completion else 0.0)
+    began, billed = part["time"].to_numpy(), part["billed_at"].to_numpy()
+    at = np.where(billed > 0, billed, began + (part["duration"].to_numpy() if price.billed_by_completion else 0.0))
     return priced(price, at, of_lines(part))

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from merit_crds.snapshot import ModelPrice, PriceCeilings, RouteEntry, Snapshot, Tier, TierCondition
-from merit_dataplane.replay.pricing import above_ceilings, priced
+from merit_dataplane.replay.names import Ints
+from merit_dataplane.replay.pricing import above_ceilings, has_price, priced
 from merit_dataplane.replay.shapes import Shapes, streamed
-from merit_dataplane.replay.tokens import Ints, Tokens
+from merit_dataplane.replay.tokens import Tokens
 from merit_dataplane.wire.features import mask
 
 UNSERVED = -1
@@ -105,7 +106,8 @@ def expected_costs(outlook: Outlook, price: ModelPrice, rows: Ints, shapes: Shap
     limit = shapes.output_limit[rows]
     most = np.where(limit > 0, np.minimum(limit, most), most)
     output = np.minimum(outlook.expected_output, most) * shapes.choices[rows]
-    tokens = Tokens({"uncached_input": shapes.input[rows], "output": output})
+    tiers = shapes.tokens.service_tiers
+    tokens = Tokens({"uncached_input": shapes.input[rows], "output": output}, tiers[rows] if tiers else None)
     return priced(price, shapes.time[rows], tokens)
 
 
@@ -220,6 +222,9 @@ def _may_serve(price: ModelPrice, rows: Ints, shapes: Shapes, ceilings: PriceCei
         found &= shapes.output_limit[rows] <= price.max_output_tokens
     if price.context_window:
         found &= shapes.input[rows] + shapes.output_limit[rows] <= price.context_window
+    tiers = shapes.tokens.service_tiers[rows] if shapes.tokens.service_tiers else None
+    if tiers is not None:
+        found &= has_price(price, shapes.time[rows], tiers)
     if ceilings is not None:
-        found &= ~above_ceilings(price, ceilings, shapes.time[rows], shapes.input[rows])
+        found &= ~above_ceilings(price, ceilings, shapes.time[rows], shapes.input[rows], tiers)
     return found

@@ -29,7 +29,7 @@ SCHEMA: dict[str, Any] = {
     "cached_input_tokens": pl.Int64, "cache_write_tokens": pl.Int64, "output_tokens": pl.Int64,
     "special": _SPECIAL_TOKENS, "service_tier": pl.String,
     "estimated": pl.Boolean, "cost": pl.String, "expected_cost": pl.String, "saved": pl.String,
-    "rates": pl.Struct(_RATES), "excess": pl.List(pl.Struct(_EXCESS)), "price_list": pl.String,
+    "billed_at": pl.Float64, "rates": pl.Struct(_RATES), "excess": pl.List(pl.Struct(_EXCESS)), "price_list": pl.String,
     "price_version": pl.String, "snapshot": pl.String,
 }  # fmt: skip
 """Of the table: the fields of `UsageLine`."""

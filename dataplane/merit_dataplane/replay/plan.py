@@ -9,10 +9,10 @@ import numpy as np
 from merit_crds.pricing import timed, usd
 from merit_crds.snapshot import ModelPrice, Snapshot
 from merit_dataplane.replay.dispatch import UNSERVED, Dispatch, Outlook, Place, dispatch, miss
+from merit_dataplane.replay.names import Ints
 from merit_dataplane.replay.pricing import group_sums, total
 from merit_dataplane.replay.shapes import Shapes, streamed
 from merit_dataplane.replay.spend import billed, spend
-from merit_dataplane.replay.tokens import Ints
 
 MOST_BUCKETS = 120
 _HOUR = 3600.0
@@ -268,7 +268,7 @@ def _break_evens(outlook: Outlook, made: Dispatch, shapes: Shapes) -> list[Break
                     output_tokens=_equal_output(
                         outlook,
                         asked[place] - asked[leader],
-                        _steeper(made.prices[leader], made.prices[place]),
+                        _steeper(made.prices[leader], made.prices[place], shapes),
                         shapes,
                     ),
                 )
@@ -276,9 +276,11 @@ def _break_evens(outlook: Outlook, made: Dispatch, shapes: Shapes) -> list[Break
     return sorted(found, key=lambda even: even.cost)
 
 
-def _steeper(leader: ModelPrice, price: ModelPrice) -> int:
+def _steeper(leader: ModelPrice, price: ModelPrice, shapes: Shapes) -> int:
     """Pico-dollars that an output token of the leader costs more; 0 where that depends on the request."""
     if any(timed(p) or any(not tier.excess for tier in p.context_tiers) for p in (leader, price)):
+        return 0
+    if shapes.tokens.service_tiers is not None and (leader.service_tiers or price.service_tiers):
         return 0
     return leader.rates.output - price.rates.output
 

@@ -10,9 +10,10 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from merit_crds.pricing import in_force, price_details, rates_in_force, timed, too_dear
-from merit_crds.snapshot import ContextTier, ModelPrice, PriceCeilings, Rates, Tariff
-from merit_dataplane.replay.tokens import INPUT, OUTPUT, Ints, Tokens, by_class
+from merit_crds.pricing import charge_of, in_force, price_details, rates_in_force, timed, too_dear
+from merit_crds.snapshot import Charge, ContextTier, ModelPrice, PriceCeilings, Rates, Tariff
+from merit_dataplane.replay.names import Ints, Names
+from merit_dataplane.replay.tokens import INPUT, OUTPUT, Tokens, by_class
 
 Seconds = NDArray[np.float64]
 """Epoch seconds."""
@@ -24,24 +25,47 @@ _LIMB = 21
 def priced(price: ModelPrice, at: Seconds, tokens: Tokens) -> Ints:
     """Pico-dollars of each request on one model, at the epoch second that says which of its tariffs holds.
 
+    In a service tier that has no price it costs what it does in the standard one, as in the data plane.
     Raises OverflowError when one exceeds 4.6 million USD.
     """
     made = np.zeros(len(tokens), np.int64)
-    for tariff, rows in _by_tariff(price, at):
-        made[rows] = costs(tariff, tokens[rows])
+    for charge, rows in _by_charge(price, at, tokens.service_tiers):
+        made[rows] = costs(charge, tokens[rows])
     return made
 
 
-def above_ceilings(price: ModelPrice, ceilings: PriceCeilings, at: Seconds, input_tokens: Ints) -> NDArray[np.bool_]:
-    """Which requests a model is too dear for, at their length and time."""
-    made = np.zeros(len(at), np.bool_)
+def has_price(price: ModelPrice, at: Seconds, service_tiers: Names) -> NDArray[np.bool_]:
+    """Which requests are in a service tier that the model has a price for, at their time."""
+    made = np.ones(len(at), np.bool_)
     for tariff, rows in _by_tariff(price, at):
-        thresholds = np.array([tier.above for tier in tariff.context_tiers], np.int64)
+        known = np.array([charge_of(tariff, name) is not None for name in service_tiers.names])
+        made[rows] = known[service_tiers.codes[rows]]
+    return made
+
+
+def above_ceilings(
+    price: ModelPrice, ceilings: PriceCeilings, at: Seconds, input_tokens: Ints, service_tiers: Names | None
+) -> NDArray[np.bool_]:
+    """Which requests a model is too dear for, at their length, time and service tier."""
+    made = np.zeros(len(at), np.bool_)
+    for charge, rows in _by_charge(price, at, service_tiers):
+        thresholds = np.array([tier.above for tier in charge.context_tiers], np.int64)
         held = np.searchsorted(thresholds, input_tokens[rows], side="left")
         for count in np.unique(held):
             here = rows[held == count]
-            made[here] = too_dear(tariff, ceilings, int(input_tokens[here[0]])) is not None
+            made[here] = too_dear(charge, ceilings, int(input_tokens[here[0]])) is not None
     return made
+
+
+def _by_charge(price: ModelPrice, at: Seconds, service_tiers: Names | None) -> Iterator[tuple[Charge, Ints]]:
+    """Rows of requests by what is charged for them."""
+    for tariff, rows in _by_tariff(price, at):
+        if service_tiers is None or not tariff.service_tiers:
+            yield tariff, rows
+            continue
+        codes = service_tiers.codes[rows]
+        for code in np.unique(codes):
+            yield charge_of(tariff, service_tiers.names[code]) or tariff, rows[codes == code]
 
 
 def _by_tariff(price: ModelPrice, at: Seconds) -> Iterator[tuple[Tariff, Ints]]:
@@ -59,8 +83,8 @@ def _by_tariff(price: ModelPrice, at: Seconds) -> Iterator[tuple[Tariff, Ints]]:
         first = last
 
 
-def costs(price: Tariff, tokens: Tokens) -> Ints:
-    """Pico-dollars of each request at one tariff. Raises OverflowError as `priced` does."""
+def costs(price: Charge, tokens: Tokens) -> Ints:
+    """Pico-dollars of each request at one charge, whatever its service tier. Raises OverflowError as `priced` does."""
     if not len(tokens):
         return np.zeros(0, np.int64)
     if _bound(price, tokens) >= _MOST:
@@ -85,14 +109,14 @@ def total(values: Ints) -> int:
     return group_sums(values, np.zeros(len(values), np.int64), 1)[0]
 
 
-def _bound(price: Tariff, tokens: Tokens) -> int:
+def _bound(price: Charge, tokens: Tokens) -> int:
     rates = [price.rates, *(tier.rates for tier in price.context_tiers)]
     dearest = max(max(by_class(r).values()) for r in rates)
     most: int = sum(int(column.max()) for column in tokens.columns.values())
     return most * dearest + max(r.request for r in rates)
 
 
-def _one_by_one(price: Tariff, tokens: Tokens) -> Ints:
+def _one_by_one(price: Charge, tokens: Tokens) -> Ints:
     exact = [price_details(price, usage).total for usage in tokens.usages()]
     if max(exact) >= _MOST:
         raise OverflowError(f"a request costs {max(exact) / 10**12:.0f} USD: are its tokens right?")
@@ -106,7 +130,7 @@ def _flat(rates: Rates, tokens: Tokens) -> Ints:
     return made
 
 
-def _tiered(price: Tariff, tokens: Tokens) -> Ints:
+def _tiered(price: Charge, tokens: Tokens) -> Ints:
     """Requests between two thresholds have the same tiers in force."""
     made = np.zeros(len(tokens), np.int64)
     lengths = tokens.input

@@ -7,27 +7,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from merit_dataplane.replay.tokens import Ints, Tokens, of_lines
+from merit_dataplane.replay.names import Ints, Names, names_of
+from merit_dataplane.replay.tokens import Tokens, of_lines
 from merit_dataplane.wire.features import BY_NAME, Feature
 
 COLUMNS = (
     "format", "time", "route", "tier", "provider", "model", "status", "cache", "features", "expected_input_tokens",
     "output_limit", "choices", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "special",
-    "duration", "first_token", "prefix", "prefix_tokens",
+    "service_tier", "duration", "first_token", "prefix", "prefix_tokens",
 )  # fmt: skip
 """Of a usage line, those that a plan reads."""
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """A column of names: codes, and what they stand for."""
-
-    codes: Ints
-    names: list[str]
-
-    def code(self, name: str) -> int:
-        """The code of a name; -1 where no request has it."""
-        return self.names.index(name) if name in self.names else -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +60,10 @@ def shapes(lines: pl.DataFrame) -> Shapes:
     )
     return Shapes(
         time=answered["time"].to_numpy(),
-        route=_names(names["route"]),
-        tier=_names(names["tier"]),
-        candidate=_names(names["candidate"]),
-        prefix=_names(names["prefix"]),
+        route=names_of(names["route"]),
+        tier=names_of(names["tier"]),
+        candidate=names_of(names["candidate"]),
+        prefix=names_of(names["prefix"]),
         prefix_tokens=_ints(answered, "prefix_tokens"),
         tokens=tokens,
         input=tokens.input,
@@ -97,13 +86,6 @@ def streamed(bits: Ints) -> NDArray[np.bool_]:
 def _ints(table: pl.DataFrame, name: str) -> Ints:
     found: Ints = table[name].to_numpy()
     return found
-
-
-def _names(column: pl.Series) -> Names:
-    found = column.unique(maintain_order=True)
-    positions = pl.DataFrame({"name": found}).with_row_index("code")
-    codes = column.to_frame("name").join(positions, on="name", how="left", maintain_order="left")["code"]
-    return Names(codes.cast(pl.Int64).to_numpy(), found.to_list())
 
 
 def _features(table: pl.DataFrame) -> Ints:

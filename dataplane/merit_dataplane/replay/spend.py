@@ -4,9 +4,10 @@ import numpy as np
 
 from merit_crds.snapshot import ModelPrice
 from merit_dataplane.replay.dispatch import UNSERVED
+from merit_dataplane.replay.names import Ints
 from merit_dataplane.replay.pricing import priced
 from merit_dataplane.replay.shapes import Shapes
-from merit_dataplane.replay.tokens import Ints, Tokens
+from merit_dataplane.replay.tokens import Tokens
 
 WARM_SECONDS = 300.0
 """For so long after its last use a provider still has a prefix, as Anthropic and OpenAI say of theirs."""
@@ -48,4 +49,4 @@ def _warmed(chosen: Ints, names: list[str], shapes: Shapes) -> Tokens:
     columns["uncached_input"] = np.where(named, everything - prefix, plain["uncached_input"])
     columns["cached_input"] = np.where(named, np.where(warm, prefix, 0), plain["cached_input"])
     columns["cache_write"] = np.where(named, np.where(warm, 0, prefix), plain["cache_write"])
-    return Tokens(columns)
+    return shapes.tokens.of(columns)

@@ -1,18 +1,17 @@
 """Tokens of requests in disjoint classes, a column for each class that any of them has."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from merit_crds.pricing import Usage
+from merit_crds.pricing import STANDARD, Usage
 from merit_crds.pricing.cost import SpecialTokens, special_rates
 from merit_crds.snapshot import Rates
+from merit_dataplane.replay.names import Ints, Names, names_of
 
-Ints = NDArray[np.int64]
 INPUT = (
     "cached_input",
     "cached_audio_input",
@@ -32,12 +31,15 @@ class Tokens:
     """Columns by class; `uncached_input` and `output` are always there."""
 
     columns: Mapping[str, Ints]
+    service_tiers: Names | None = None
+    """In which each was served; None where all are of the standard one."""
 
     def __len__(self) -> int:
         return len(self.columns["output"])
 
     def __getitem__(self, rows: Any) -> "Tokens":
-        return Tokens({name: column[rows] for name, column in self.columns.items()})
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        return Tokens(columns, self.service_tiers[rows] if self.service_tiers else None)
 
     @property
     def input(self) -> Ints:
@@ -54,12 +56,18 @@ class Tokens:
         none = np.zeros(len(self), np.int64)
         plain = [self.columns.get(name, none).tolist() for name in _PLAIN]
         special = [self.columns.get(name, none).tolist() for name in SpecialTokens._fields]
+        tiers = self.service_tiers
+        served = [tiers.names[code] for code in tiers.codes] if tiers else [""] * len(self)
         return [
-            Usage(uncached, output, cached, written, SpecialTokens(*dear))
-            for (uncached, output, cached, written), dear in zip(
-                zip(*plain, strict=True), zip(*special, strict=True), strict=True
+            Usage(uncached, output, cached, written, SpecialTokens(*dear), tier)
+            for (uncached, output, cached, written), dear, tier in zip(
+                zip(*plain, strict=True), zip(*special, strict=True), served, strict=True
             )
         ]
+
+    def of(self, columns: Mapping[str, Ints]) -> "Tokens":
+        """Other tokens of the same requests."""
+        return replace(self, columns=columns)
 
     def _sum(self, names: tuple[str, ...]) -> Ints:
         made = np.zeros(len(self), np.int64)
@@ -74,7 +82,7 @@ def of_usages(usages: list[Usage]) -> Tokens:
     special = [usage.special or SpecialTokens() for usage in usages]
     columns = {name: np.array([getattr(u, name) for u in usages], np.int64) for name in _PLAIN}
     columns |= {name: np.array([getattr(s, name) for s in special], np.int64) for name in SpecialTokens._fields}
-    return Tokens(columns)
+    return Tokens(columns, _service_tiers(pl.Series([usage.service_tier for usage in usages], dtype=pl.String)))
 
 
 def of_lines(table: pl.DataFrame) -> Tokens:
@@ -104,7 +112,12 @@ def of_lines(table: pl.DataFrame) -> Tokens:
     for name in ("cached_input", "cache_write"):
         if not columns[name].any():
             del columns[name]
-    return Tokens(columns)
+    return Tokens(columns, _service_tiers(table["service_tier"]))
+
+
+def _service_tiers(column: pl.Series) -> Names | None:
+    found = names_of(column)
+    return None if STANDARD.issuperset(found.names) else found
 
 
 def by_class(rates: Rates) -> dict[str, int]:

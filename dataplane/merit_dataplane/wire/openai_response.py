@@ -39,8 +39,13 @@ class _OutputDetails(msgspec.Struct):
 class _Usage(msgspec.Struct):
     prompt_tokens: int | float | None = None
     completion_tokens: int | float | None = None
+    total_tokens: int | float | None = None
     prompt_tokens_details: _InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
+    prompt_cache_hit_tokens: int | float | None = None
+    """DeepSeek's word for `cached_tokens`; older answers have no other."""
+    service_tier: Any = None
+    """Where Mistral says it."""
 
 
 class _Answer(msgspec.Struct):
@@ -59,6 +64,9 @@ _any_answer = msgspec.json.Decoder(_AnyAnswer)
 def usage_of(body: bytes) -> Usage | None:
     """Tokens in disjoint classes, as the provider reported them; None where it reported none, or none that can be.
 
+    Most vendors count reasoning in the output, and cached tokens in the input. Those that don't are known by their
+    total, which is more than input and output. What it has beyond them is billed: xAI's `cost_in_usd_ticks` says so.
+
     Raises ValueError when the body is no JSON object.
     """
     try:
@@ -68,32 +76,59 @@ def usage_of(body: bytes) -> Usage | None:
         return None
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
-    usage, served = answer.usage, answer.service_tier if isinstance(answer.service_tier, str) else ""
-    if usage is None or usage.prompt_tokens is None:
+    usage = answer.usage
+    if usage is None:
         return None
-    prompt, output = int(usage.prompt_tokens), int(usage.completion_tokens or 0)
+    served = answer.service_tier if isinstance(answer.service_tier, str) else usage.service_tier
+    try:
+        return _reported(usage, served if isinstance(served, str) else "")
+    except OverflowError:  # a count beyond all floats
+        return None
+
+
+def _reported(usage: _Usage, served: str) -> Usage | None:
+    output, total = int(usage.completion_tokens or 0), int(usage.total_tokens or 0)
+    if usage.prompt_tokens is not None:
+        prompt = int(usage.prompt_tokens)
+    elif usage.total_tokens is not None:  # embeddings of Voyage
+        prompt = total - output
+    else:
+        return None
     if prompt < 0 or output < 0:
         return None
     of_input, of_output = usage.prompt_tokens_details, usage.completion_tokens_details
-    if of_input is None and of_output is None:
+    hit = usage.prompt_cache_hit_tokens
+    if of_input is None and of_output is None and not hit and total <= prompt + output:
         return Usage(prompt, output, service_tier=served)
-    return _classified(prompt, output, of_input or _InputDetails(), of_output or _OutputDetails(), served)
+    of_input, of_output = of_input or _InputDetails(), of_output or _OutputDetails()
+    cached = int(hit or 0) if of_input.cached_tokens is None else int(of_input.cached_tokens)
+    written = int(of_input.cache_write_tokens or of_input.cache_creation_tokens or 0)
+    reasoning = int(of_output.reasoning_tokens or 0)
+    beyond = total - prompt - output
+    if beyond > 0:
+        if beyond == cached + written:  # gateways that speak for Bedrock: its cache is not in its input
+            prompt += beyond
+        elif reasoning in {0, beyond}:  # xAI; Gemini, which doesn't name them
+            reasoning = beyond
+            output += beyond
+    return _classified(prompt, output, (cached, written, reasoning), of_input, of_output, served)
 
 
-def _classified(
-    prompt: int, output: int, of_input: _InputDetails, of_output: _OutputDetails, served: str
+def _classified(  # noqa: PLR0917 # what was reported, and what of it is certain
+    prompt: int,
+    output: int,
+    known: tuple[int, int, int],
+    of_input: _InputDetails,
+    of_output: _OutputDetails,
+    served: str,
 ) -> Usage | None:
     """Disjoint classes: what a vendor counts in two of them, or beyond the whole, is counted once."""
-    cached, written = (
-        int(of_input.cached_tokens or 0),
-        int(of_input.cache_write_tokens or of_input.cache_creation_tokens or 0),
-    )
+    cached, written, reasoning = known
     hour = of_input.cache_creation_token_details
     written_1h = int((hour and hour.ephemeral_1h_input_tokens) or 0)
     audio, image = int(of_input.audio_tokens or 0), int(of_input.image_tokens or 0)
     heard = of_input.cached_tokens_details
     cached_audio = int((heard and heard.audio_tokens) or 0)
-    reasoning = int(of_output.reasoning_tokens or 0)
     spoken, drawn = int(of_output.audio_tokens or 0), int(of_output.image_tokens or 0)
     if min(cached, written, written_1h, audio, image, cached_audio, reasoning, spoken, drawn) < 0:
         return None

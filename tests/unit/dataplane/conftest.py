@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from merit_dataplane.fake_provider.behaviour import Behaviour, Stats
 from merit_dataplane.fake_provider.server import FakeProvider
+from tests.support.clock import Clock
 from tests.support.resources import CONSUMER, prices, provider, route
 
 
@@ -53,3 +54,9 @@ def vendors(_vendors: Vendors) -> Iterator[Vendors]:
     yield _vendors
     for vendor in _vendors.all:
         vendor.behaviour = Behaviour()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """At 1970 until it is set."""
+    return Clock(monkeypatch)

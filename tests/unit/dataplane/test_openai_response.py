@@ -54,6 +54,72 @@ def test_usage_in_disjoint_classes_or_none_where_it_makes_no_sense(usage: object
     assert usage_of(answer(usage)) == expected
 
 
+RECORDED = [
+    # xAI, grok-4: reasoning is not in the completion
+    (
+        {"prompt_tokens": 49, "completion_tokens": 32, "total_tokens": 264, "prompt_tokens_details": {
+            "text_tokens": 49, "audio_tokens": 0, "image_tokens": 0, "cached_tokens": 7},
+         "completion_tokens_details": {"reasoning_tokens": 183, "audio_tokens": 0, "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0}, "num_sources_used": 0},
+        Usage(42, 32, 7, special=SpecialTokens(reasoning=183)),
+    ),
+    # OpenAI, gpt-5: reasoning is in the completion
+    (
+        {"prompt_tokens": 8, "completion_tokens": 82, "total_tokens": 90,
+         "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+         "completion_tokens_details": {"reasoning_tokens": 64, "audio_tokens": 0, "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0}},
+        Usage(8, 18, special=SpecialTokens(reasoning=64)),
+    ),
+    # DeepSeek, deepseek-chat: the cache in words of its own
+    (
+        {"prompt_tokens": 220, "completion_tokens": 39, "total_tokens": 259, "prompt_cache_hit_tokens": 192,
+         "prompt_cache_miss_tokens": 28},
+        Usage(28, 39, 192),
+    ),
+    # Voyage, embeddings: a total alone
+    ({"total_tokens": 12}, Usage(12, 0)),
+    # Azure, grok-4-1-fast: more from the cache than there is; what can't be is not billed
+    (
+        {"prompt_tokens": 10, "completion_tokens": 213, "total_tokens": 223, "audio_prompt_tokens": 0,
+         "prompt_tokens_details": {"cached_tokens": 161, "audio_tokens": 0, "text_tokens": 10, "image_tokens": 0},
+         "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0, "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0}, "num_sources_used": 0},
+        Usage(0, 213, 10),
+    ),
+    # Mistral: the service tier stands in the usage, and is null elsewhere
+    (
+        {"prompt_audio_seconds": None, "prompt_tokens": 11, "total_tokens": 11, "completion_tokens": 0,
+         "request_count": None, "prompt_tokens_details": None, "completion_tokens_details": None,
+         "service_tier": "standard", "prompt_token_details": None},
+        Usage(11, 0, service_tier="standard"),
+    ),
+    # Gemini through other gateways (mozilla-ai/any-llm#1290): thoughts are in the total alone
+    (
+        {"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623},
+        Usage(20, 198, special=SpecialTokens(reasoning=405)),
+    ),
+    # Claude at Bedrock, in the words of a gateway that adds its cache to the total alone
+    (
+        {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 7365,
+         "prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 7351}},
+        Usage(10, 4, 0, 7351),
+    ),
+    # a total that nothing explains says nothing
+    (
+        {"prompt_tokens": 10, "completion_tokens": 40, "total_tokens": 99,
+         "completion_tokens_details": {"reasoning_tokens": 30}},
+        Usage(10, 10, special=SpecialTokens(reasoning=30)),
+    ),
+    ({"prompt_tokens": 10, "completion_tokens": 40, "total_tokens": 0}, Usage(10, 40)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reported", "expected"), RECORDED)
+def test_vendors_that_count_in_other_ways(reported: Any, expected: Usage) -> None:
+    assert usage_of(answer(reported)) == expected
+
+
 def test_no_usage_at_all() -> None:
     assert usage_of(b"{}") is None
 
@@ -103,6 +169,41 @@ def test_classes_add_up_to_the_whole(prompt: int, output: int, of_input: Any, of
     assert min(*usage[:4], *(usage.special or (0,))) >= 0
     flat = Rates(input=3, output=5, cached_input=3, cache_write=3)
     assert cost_details(flat, usage).total == 3 * prompt + 5 * output
+
+
+odd = some | st.integers(-5, 5) | st.floats() | st.booleans() | st.text(max_size=3) | st.lists(st.none(), max_size=1)
+SHAPES: dict[str, tuple[str, ...]] = {
+    "": ("prompt_tokens", "completion_tokens", "total_tokens", "prompt_cache_hit_tokens", "service_tier"),
+    "prompt_tokens_details": (
+        "cached_tokens", "cache_write_tokens", "cache_creation_tokens", "audio_tokens", "image_tokens",
+        "cached_tokens_details", "cache_creation_token_details",
+    ),
+    "completion_tokens_details": ("reasoning_tokens", "audio_tokens", "image_tokens"),
+}  # fmt: skip
+
+
+@st.composite
+def anything(draw: st.DrawFn) -> Any:
+    """Usage with every field that some vendor has, each of any sense or none."""
+    parts = {
+        part: draw(st.fixed_dictionaries({}, optional=dict.fromkeys(names, odd if draw(st.booleans()) else some)))
+        for part, names in SHAPES.items()
+    }
+    top = parts.pop("")
+    return top | {name: part if draw(st.integers(0, 5)) else draw(odd) for name, part in parts.items()}
+
+
+@given(anything())
+def test_no_usage_has_a_class_below_zero_or_tokens_that_nobody_counted(reported: Any) -> None:
+    usage = usage_of(json.dumps({"usage": reported}).replace("Infinity", "1e999").replace("NaN", "null").encode())
+    if usage is None:
+        return
+    classes = (*usage[:4], *(usage.special or ()))
+    assert all(type(count) is int and count >= 0 for count in classes)
+    prompt, output, total = (int(reported.get(f"{n}_tokens") or 0) for n in ("prompt", "completion", "total"))
+    assert usage.input + usage.all_output in {prompt + output, total}
+    assert usage.input >= prompt
+    assert usage.all_output >= output
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,12 @@
 """Prices that change by the clock, as requests meet them: no push, no restart, at the second."""
 
 import json
-import time
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from tests.support.clock import Clock
 from tests.support.gateway import gateway, says, scripted
 from tests.support.resources import CONSUMER, prices, provider, route
 
@@ -15,22 +14,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 REQUEST = {"model": "chat", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 10}
 BODY = json.dumps({"choices": [], "usage": {"prompt_tokens": 1_000_000, "completion_tokens": 0}}).encode()
-
-
-class Clock:
-    """The wall clock of this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch):
-        self.now = 0.0
-        monkeypatch.setattr(time, "time", lambda: self.now)
-
-    def set(self, instant: str) -> None:
-        self.now = datetime.fromisoformat(instant).timestamp()
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
 
 
 PERIOD = 'periods: [{validFrom: "2026-12-01T00:00:00Z", prices: {input: "1", output: "1"}}]'

@@ -91,11 +91,23 @@ def test_the_bill_of_a_plan_is_that_of_its_requests_one_by_one(tmp_path: Path) -
 _FLOORS = (', objectives: {accuracy: "0.8"}', ', objectives: {accuracy: "0.8", whenMissed: Refuse}')
 _CEILINGS = ('maxPrice: {input: "1.5"}', 'maxPrice: {output: "1"}')
 _PRICE = st.integers(0, 30).map(lambda tenths: f"{tenths / 10:.1f}")
+_SERVED = (
+    'serviceTiers: [{name: flex, percentOff: "30"}]',
+    'serviceTiers: [{name: flex, prices: {input: "1", output: "1"}}, {name: priority, percentOff: "0"}]',
+)
 _CANDIDATES = st.lists(
-    st.tuples(_PRICE, _PRICE, st.sampled_from(["", "0.5", "0.9"]), st.booleans()), min_size=3, max_size=3
+    st.tuples(_PRICE, _PRICE, st.sampled_from(["", "0.5", "0.9"]), st.booleans(), st.sampled_from(["", *_SERVED])),
+    min_size=3,
+    max_size=3,
 )
 _REQUESTS = st.lists(
-    st.tuples(st.integers(1, 5000), st.integers(0, 300), st.integers(1, 3), st.sampled_from([0, 1, 2, 3])),
+    st.tuples(
+        st.integers(1, 5000),
+        st.integers(0, 300),
+        st.integers(1, 3),
+        st.sampled_from([0, 1, 2, 3]),
+        st.sampled_from(["", "", "flex", "priority"]),
+    ),
     min_size=1,
     max_size=20,
 )
@@ -104,26 +116,30 @@ _REQUESTS = st.lists(
 @settings(max_examples=40, deadline=None)
 @given(_CANDIDATES, _REQUESTS, st.integers(1, 500), st.sampled_from(["", *_FLOORS]), st.sampled_from(["", *_CEILINGS]))
 def test_requests_go_where_the_merit_order_sends_them(
-    candidates: list[tuple[str, str, str, bool]],
-    requests: list[tuple[int, int, int, int]],
+    candidates: list[tuple[str, str, str, bool, str]],
+    requests: list[tuple[int, int, int, int, str]],
     output: int,
     floor: str,
     max_price: str,
 ) -> None:
     documents = [CONSUMER]
-    for name, (asked_in, asked_out, _, tools) in zip("abc", candidates, strict=True):
+    for name, (asked_in, asked_out, _, tools, served) in zip("abc", candidates, strict=True):
         able = "Streaming, Tools" if tools else "Streaming"
-        documents += [provider(name, "http://127.0.0.1:9/v1"), prices(name, asked_in, asked_out, capabilities=able)]
+        documents += [
+            provider(name, "http://127.0.0.1:9/v1"),
+            prices(name, asked_in, asked_out, capabilities=able, extra=served),
+        ]
     listing = ", ".join(candidate(n, accuracy=c[2]) for n, c in zip("abc", candidates, strict=True))
     tier = f"[{{name: all, candidates: [{listing}], expectedOutputTokens: {output}{floor}}}]"
     made = compiled(*documents, route_of(tier, extra=max_price))
     tables = Builder(made.version, made.snapshot, made.credentials, Live()).build()
     plan = tables.routes["default/chat"].tiers[0]
     found = dispatch(made.snapshot, shapes(_trace(requests, output)))
-    for row, (length, limit, choices, features) in enumerate(requests):
+    for row, (length, limit, choices, features, service_tier) in enumerate(requests):
         call = Call(
             operation=Operation.CHAT, model="chat", stream=bool(features & 1), wants_usage=False, input_tokens=length,
             output_limit=limit, choices=choices, features=features, fields={}, messages=msgspec.Raw(b"[]"),
+            service_tier=service_tier,
         )  # fmt: skip
         order = merit_order(plan, call, 0.0, 0.0)
         place = found.chosen[row]
@@ -134,14 +150,14 @@ def test_requests_go_where_the_merit_order_sends_them(
             assert found.missed[row] == (order[0].standing is Standing.MISSES_OBJECTIVE)
 
 
-def _trace(requests: list[tuple[int, int, int, int]], output: int) -> pl.DataFrame:
+def _trace(requests: list[tuple[int, int, int, int, str]], output: int) -> pl.DataFrame:
     rows = [
         {
             "format": 1, "time": 1.0, "route": "default/chat", "status": 200, "input_tokens": length,
             "choices": choices, "output_tokens": output * choices, "output_limit": limit, "features": listed(features),
-            "expected_input_tokens": length,
+            "expected_input_tokens": length, "service_tier": service_tier,
         }
-        for length, limit, choices, features in requests
+        for length, limit, choices, features, service_tier in requests
     ]  # fmt: skip
     known = {**SCHEMA, "prefix": pl.String, "prefix_tokens": pl.Int64}
     table = pl.DataFrame(rows, schema={name: known[name] for name in COLUMNS})
