@@ -8,7 +8,7 @@ from pathlib import Path
 from merit_crds.pricing import usd
 from merit_dataplane.cli.usage import columns
 from merit_dataplane.replay.accounts import Recost, prices_in, prices_of, recost
-from merit_dataplane.replay.lines import SCHEMA, read
+from merit_dataplane.replay.lines import SCHEMA, batches
 from merit_dataplane.replay.resources import compiled
 
 
@@ -30,13 +30,12 @@ def run(args: argparse.Namespace) -> int:
     price is missing or a file is no usage log.
     """
     try:
-        lines = read(args.files, columns=list(SCHEMA))
         prices = None
         if args.prices is not None:
             prices = prices_of(compiled([args.prices]).snapshot)
         elif args.at is not None:
-            prices = prices_in(lines, args.at)
-        found = recost(lines, prices)
+            prices = prices_in(batches(args.files, columns=list(SCHEMA)), args.at)
+        found = recost(batches(args.files, columns=list(SCHEMA)), prices)
     except (ValueError, OverflowError) as error:
         print(f"merit recost: {error}", file=sys.stderr)
         return 1

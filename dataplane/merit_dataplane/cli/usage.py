@@ -2,13 +2,15 @@
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
 from merit_crds.pricing import usd
 from merit_dataplane.replay.accounts import GROUPS, Sum, sums
-from merit_dataplane.replay.lines import SCHEMA, read
+from merit_dataplane.replay.lines import SCHEMA, batches
 
 _MONEY = ("cost", "expected_cost", "saved")
 
@@ -29,17 +31,24 @@ def run(args: argparse.Namespace) -> int:
     if wrong := [name for name in by if name not in GROUPS]:
         args.parser.error(f"--by: {wrong[0]!r} is none of {', '.join(GROUPS)}")
     try:
-        lines = read(args.paths, columns=list(SCHEMA))
+        lines = batches(args.paths, columns=list(SCHEMA))
+        print(_table(by, sums(lines if args.output is None else _written(lines, args.output), by)))
     except ValueError as error:
         print(f"merit usage: {error}", file=sys.stderr)
         return 1
-    if args.output is not None:
-        money = [pl.col(name).replace("", None).cast(pl.Decimal(38, 12)) for name in _MONEY]
-        partial = args.output.with_name(args.output.name + ".partial")
-        lines.with_columns(money).write_parquet(partial, compression="zstd")
-        partial.replace(args.output)
-    print(_table(by, sums(lines, by)))
     return 0
+
+
+def _written(lines: Iterable[pl.DataFrame], output: Path) -> Iterator[pl.DataFrame]:
+    """The same lines; at their end all of them are in one Parquet file, or there is none."""
+    money = [pl.col(name).replace("", None).cast(pl.Decimal(38, 12)) for name in _MONEY]
+    with TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as folder:
+        for number, batch in enumerate(lines):
+            batch.with_columns(money).write_parquet(Path(folder) / f"{number:06d}.parquet")
+            yield batch
+        whole = Path(folder) / "whole"
+        pl.scan_parquet(Path(folder) / "*.parquet").sink_parquet(whole, compression="zstd")
+        whole.replace(output)
 
 
 def _table(by: list[str], found: list[Sum]) -> str:

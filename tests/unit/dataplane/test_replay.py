@@ -1,5 +1,6 @@
 """`merit usage`, `merit recost`, `merit plan`: files in, figures out; and that they agree with what serves requests."""
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -19,7 +20,7 @@ from merit_dataplane.dispatch.bid import Standing
 from merit_dataplane.dispatch.merit_order import merit_order
 from merit_dataplane.live import Live
 from merit_dataplane.replay.dispatch import UNSERVED, dispatch
-from merit_dataplane.replay.lines import SCHEMA, read
+from merit_dataplane.replay.lines import SCHEMA, batches, read
 from merit_dataplane.replay.pricing import priced
 from merit_dataplane.replay.resources import compiled as compiled_folder
 from merit_dataplane.replay.shapes import COLUMNS, shapes
@@ -247,7 +248,7 @@ def test_the_table_has_the_fields_of_a_line() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("a.jsonl", "not json\n", "is no usage log"),
+        ("a.jsonl", "not json\n", "a.jsonl:1: is no JSON"),
         ("a.csv", "time,route\n1,a/b\n", "has no column 'input_tokens'"),
         ("a.csv", "time,route,input_tokens,output_tokens\n1,a/b,-5,1\n", "input_tokens: -5 is below 0"),
         ("a.jsonl", '{"format":2,"time":1,"route":"a/b"}\n', "format 2, this program knows 1"),
@@ -261,6 +262,134 @@ def test_what_is_no_usage_log_is_named(
     file.write_text(text)
     assert main(["plan", "--before", f"{PLAN}/before", "--after", f"{PLAN}/after", "--trace", str(file)]) == 1
     assert words in capsys.readouterr().err
+
+
+LINE = (
+    '{"format":1,"time":9.5,"route":"a/b","input_tokens":7,"output_tokens":1,"cost":"0.000000000001",'
+    '"rates":{"input":"1","output":"1","cached_input":"1","cache_write":"1"}}\n'
+)
+
+
+def bad(field: str, value: str) -> bytes:
+    return (LINE * 2 + LINE.replace(field, value) + LINE).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ((LINE * 3)[:-40].encode(), ":3: the last line is cut off; wait until the file is complete"),
+        ((LINE + "\n\n" + LINE + "nonsense\n" + LINE).encode(), ":5: is no JSON"),
+        ((LINE + "null\n").encode(), ":2: is no usage line (Expected `object`, got `null`)"),
+        (bad("7", '"seven"'), ":3: is no usage line (Expected `int`, got `str` - at `$.input_tokens`)"),
+        (bad("7", str(10**30)), ":3: has a number that is too large"),
+        (bad('"a/b"', '"\\u00ff"').replace(b"\\u00ff", b"\xff"), ":3: is no"),
+        (bad('"format":1', '"format":0'), ":3: format 0: no release wrote that"),
+        (bad('"format":1', '"format":2'), ":3: format 2, this program knows 1: upgrade merit"),
+        (bad('"format":1,', ""), ":3: has no format"),
+        (bad('"time":9.5,', ""), ":3: has no time"),
+        (b"\n" + bad('"0.000000000001"', '"1e3"'), ":4: cost: '1e3' is no decimal USD"),
+        (bad('"0.000000000001"', '"0.0000000000001"'), ":3: cost: '0.0000000000001' is no decimal USD"),
+        (bad('"0.000000000001"', '"-1"'), ":3: cost: '-1' is no decimal USD"),
+    ],
+)
+@pytest.mark.parametrize("command", ["usage", "recost"])
+def test_a_line_that_is_none_is_named_with_its_fix(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, text: bytes, words: str
+) -> None:
+    plain, packed = tmp_path / "usage.jsonl", tmp_path / "more.jsonl.gz"
+    plain.write_bytes(text)
+    packed.write_bytes(gzip.compress(text))
+    for file in (plain, packed):
+        assert main([command, str(file)]) == 1
+        error = capsys.readouterr().err
+        assert f"merit {command}: {file}{words}" in error
+        assert error.count("\n") == 1
+
+
+def test_a_packed_file_that_is_cut_off_is_no_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, output = tmp_path / "a.jsonl.gz", tmp_path / "a.parquet"
+    file.write_bytes(gzip.compress((LINE * 100).encode())[:-12])
+    assert main(["usage", str(file), "-o", str(output)]) == 1
+    assert f"{file}: is damaged after line 1" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_many_files_are_read_some_lines_at_a_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks of any length give the same lines, in the same order; a last line may lack its end."""
+    lines = [LINE.replace("7", str(n)).replace("9.5", f"{n}.5") for n in range(60)]
+    (tmp_path / "a.jsonl").write_text("".join(lines[:20]).rstrip("\n"))
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress("".join(lines[20:40]).encode()))
+    main(["usage", str(tmp_path), "-o", str(tmp_path / "ab.parquet")])
+    (tmp_path / "a.jsonl").unlink()
+    (tmp_path / "b.jsonl.gz").unlink()
+    (tmp_path / "c.jsonl").write_text("".join(lines[40:]))
+    capsys.readouterr()
+    seen = []
+    for block, rows in ((1, 1), (len(lines[0]), 7), (150, 20), (10**6, 10**6)):
+        monkeypatch.setattr("merit_dataplane.replay.lines._BLOCK", block)
+        monkeypatch.setattr("merit_dataplane.replay.lines._ROWS", rows)
+        output = tmp_path / "of.parquet.all"
+        assert main(["usage", str(tmp_path), "-o", str(output), "--by", "route"]) == 0
+        seen.append(capsys.readouterr().out)
+        assert read([tmp_path])["time", "input_tokens"].rows() == [(n + 0.5, n) for n in range(60)]
+        assert pl.read_parquet(output)["input_tokens"].to_list() == list(range(60))
+        assert len(list(batches([tmp_path]))) > 60 or block > 1
+    assert len(set(seen)) == 1
+    assert "0.00000000006" in seen[0]
+
+
+def line_of(tier: str, rate: int, *, snapshot: str, tokens: int = 1_000_000, **more: Any) -> str:
+    """A line of 1 million input tokens at a rate in USD."""
+    rates = {name: str(rate) for name in ("input", "output", "cached_input", "cache_write")}
+    line = {
+        "format": 1, "time": 9.5, "request": "r", "status": 200, "duration": 0.1, "route": "a/b", "provider": "d/p",
+        "model": "m", "input_tokens": tokens, "cost": str(rate), "rates": rates, "snapshot": snapshot,
+        "service_tier": tier, "price_version": f"p{snapshot}",
+    }  # fmt: skip
+    return json.dumps(line | more) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "version", "outcome"),
+    [
+        ([("default", 4, "new"), ("flex", 2, "new"), ("", 8, "old"), ("flex", 4, "old")], "old", "24"),
+        ([("default", 4, "new"), ("flex", 2, "new"), ("", 8, "old")], "old", "no rates of the service tier 'flex'"),
+        ([("default", 4, "new"), ("flex", 2, "old")], "old", "no rates of the service tier 'default'"),
+        ([("flex", 4, "new"), ("flex", 2, "old")], "old", "4"),
+        ([("flex", 4, "new"), ("flex", 2, "old")], "pold", "4"),
+        ([("", 4, "old1"), ("", 2, "old2")], "old", "'old' is the beginning of 2 versions (old1, old2)"),
+        ([("", 4, "old1"), ("", 2, "old2")], "gone", "no line is of version 'gone' (the log has old1, old2, pold1"),
+        ([("", 4, "old"), ("", 2, "old")], "old", "has several rates in version 'old'"),
+    ],
+)
+def test_a_version_knows_its_service_tiers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: list[tuple[str, int, str]], version: str, outcome: str
+) -> None:
+    for number, (tier, rate, snapshot) in enumerate(lines):  # a file each: what one lacks, another has
+        (tmp_path / f"{number}.jsonl").write_text(line_of(tier, rate, snapshot=snapshot))
+    code = main(["recost", str(tmp_path), "--at", version, "--json"])
+    said = capsys.readouterr()
+    if code:
+        assert outcome in said.err
+    else:
+        assert json.loads(said.out)["recomputedUSD"] == outcome
+
+
+def test_a_service_tier_without_a_price_is_an_error_unless_it_was_an_estimate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "prices"
+    folder.mkdir()
+    (folder / "all.yaml").write_text(
+        "\n---\n".join([provider("p", "https://p.example.com/v1"), prices("p", "3", "3", model="m")])
+    )
+    file = tmp_path / "usage.jsonl"
+    for more, code in (({}, 1), ({"estimated": True}, 0)):
+        file.write_text(line_of("flex", 2, snapshot="x", provider="default/p", **more))
+        assert main(["recost", str(file), "--prices", str(folder)]) == code
+    assert "m of default/p has no price for the service tier 'flex' there" in capsys.readouterr().err
 
 
 def test_broken_resources_are_no_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
