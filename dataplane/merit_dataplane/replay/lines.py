@@ -39,9 +39,9 @@ SCHEMA: dict[str, Any] = {
 PREFIX: dict[str, Any] = {"prefix": pl.String, "prefix_tokens": pl.Int64}
 """Of a CSV only: which shared prompt prefix a request begins with, and how long that is."""
 _KNOWN: dict[str, Any] = {**SCHEMA, **PREFIX}
-_BLOCK = 64 * 1024 * 1024
+_BLOCK = 16 * 1024 * 1024
 """Bytes of JSON lines that are read at a time."""
-_ROWS = 500_000
+_ROWS = 200_000
 """Rows of Parquet that are read at a time."""
 _MONEY = ("cost", "expected_cost", "saved")
 _DECIMAL = r"^([0-9]+(\.[0-9]{1,12})?)?$"
