@@ -15,7 +15,7 @@ import yaml
 
 from merit_crds.compile.translate import translate
 from merit_crds.manifest import read
-from merit_dataplane.price_lists import litellm, openrouter, portkey
+from merit_dataplane.price_lists import genai_prices, litellm, models_dev, openrouter, portkey
 from merit_dataplane.price_lists.merging import merged
 from merit_dataplane.price_lists.quote import Listing, Quote, UnreadableError, Unsaid
 from merit_dataplane.price_lists.writing import resources
@@ -23,7 +23,9 @@ from merit_dataplane.price_lists.yaml_text import yaml_text
 
 HELP = "write ProviderPricing YAML from a price list of somebody else"
 _READERS: dict[str, Callable[[Any, str], Listing]] = {
+    "genai-prices": lambda document, _: genai_prices.read(document),
     "litellm": lambda document, _: litellm.read(document),
+    "models.dev": lambda document, _: models_dev.read(document),
     "openrouter": lambda document, _: openrouter.read(document),
     "portkey": portkey.read,
 }

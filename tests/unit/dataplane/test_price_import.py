@@ -141,6 +141,77 @@ def test_portkey_is_in_cents_per_token(tmp_path: Path) -> None:
     assert [one["path"] for one in report] == ["claude.pricing_config.pay_as_you_go.additional_units.web_search"]
 
 
+GENAI = """[{"id": "acme", "models": [
+  {"id": "tiered", "match": {"equals": "tiered"}, "context_window": 200000, "prices": {
+    "input_mtok": {"base": 5, "tiers": [{"start": 200000, "price": 10}]}, "output_mtok": 25,
+    "cache_read_mtok": 0.5, "requests_kcount": 12}},
+  {"id": "dated", "match": {"equals": "dated"}, "prices": [
+    {"prices": {"input_mtok": 5, "output_mtok": 20}},
+    {"constraint": {"start_date": "2026-03-13"}, "prices": {"input_mtok": 2, "output_mtok": 8}}]},
+  {"id": "hourly", "match": {"equals": "hourly"}, "prices": [
+    {"prices": {"input_mtok": 0.135, "output_mtok": 0.55}},
+    {"constraint": {"start_time": "00:30:00Z", "end_time": "16:30:00Z"},
+     "prices": {"input_mtok": 0.27, "output_mtok": 1.1}}]},
+  {"id": "odd", "match": {"equals": "odd"}, "prices": [
+    {"prices": {"input_mtok": 1, "output_mtok": 1, "input_video_mtok": 3}},
+    {"constraint": {"moon": "full"}, "prices": {"input_mtok": 2, "output_mtok": 2}}]}
+]}]"""
+
+
+def test_genai_prices_with_dates_and_hours(tmp_path: Path) -> None:
+    _, [document], report = imported(written(tmp_path, GENAI), "genai-prices", tmp_path / "out")
+    made = {model["model"]: model for model in document["spec"]["models"]}
+    assert made["tiered"]["prices"] == {"input": "5", "output": "25", "cachedInput": "0.5", "request": "0.012"}
+    assert made["tiered"]["contextTiers"] == [{"above": 200000, "applies": "Whole", "prices": {"input": "10"}}]
+    (period,) = made["dated"]["periods"]
+    assert (period["validFrom"], period["prices"]) == ("2026-03-13T00:00:00Z", {"input": "2", "output": "8"})
+    (schedule,) = document["spec"]["schedules"]
+    assert (schedule["timeZone"], schedule["windows"]) == ("UTC", [{"from": "00:30", "to": "16:30"}])
+    (hours,) = made["hourly"]["schedules"]
+    assert (hours["name"], hours["prices"]) == (schedule["name"], {"input": "0.27", "output": "1.1"})
+    assert [one["path"] for one in report] == ["acme.odd.prices[0].input_video_mtok", "acme.odd.prices[1].constraint"]
+
+
+MODELS_DEV = """{"acme": {"id": "acme", "models": {
+  "old": {"id": "old", "tool_call": true, "modalities": {"input": ["text", "image"]},
+    "limit": {"context": 1000000, "output": 64000},
+    "cost": {"input": 3, "output": 15, "cache_read": 0.3, "cache_write": 3.75,
+      "context_over_200k": {"input": 6, "output": 22.5}}},
+  "new": {"id": "new", "cost": {"input": 2.5, "output": 15, "reasoning": 20, "image": 0.01,
+      "tiers": [{"input": 5, "output": 22.5, "tier": {"type": "context", "size": 272000}}],
+      "context_over_200k": {"input": 5, "output": 22.5}}},
+  "free-of-prices": {"id": "free-of-prices", "limit": {"context": 1, "output": 1}}
+}}}"""
+
+
+def test_models_dev(tmp_path: Path) -> None:
+    _, [document], report = imported(written(tmp_path, MODELS_DEV), "models.dev", tmp_path / "out")
+    made = {model["model"]: model for model in document["spec"]["models"]}
+    assert made["old"]["prices"] == {"input": "3", "output": "15", "cachedInput": "0.3", "cacheWrite": "3.75"}
+    tier = {"above": 200000, "applies": "Whole", "prices": {"input": "6", "output": "22.5"}}
+    assert made["old"]["contextTiers"] == [tier]
+    assert made["old"]["capabilities"] == ["Images", "Streaming", "Tools"]
+    assert (made["old"]["contextWindow"], made["old"]["maxOutputTokens"]) == (1000000, 64000)
+    assert [tier["above"] for tier in made["new"]["contextTiers"]] == [272000]
+    assert made["new"]["prices"]["reasoning"] == "20"
+    assert "acme.new.cost.image" in {one["path"] for one in report}
+    assert any(one["path"].startswith("acme.free-of-prices") for one in report)
+    assert "free-of-prices" not in made
+
+
+@needs_shared
+def test_every_model_of_genai_prices(tmp_path: Path) -> None:
+    file = SHARED / "genai-prices/prices/data.json"
+    _, documents, report = imported(file, "genai-prices", tmp_path / "out")
+    complete(documents, tmp_path / "out")
+    made, listed = models(documents), [one["path"] for one in report]
+    for provider in json.loads(file.read_text()):
+        for model in provider["models"]:
+            path = f"{provider['id']}.{model['id']}"
+            there = f"{provider['id'].replace('_', '-')} {model['id']}" in made
+            assert there or any(one.startswith(path) for one in listed), path
+
+
 def test_an_import_over_an_import_keeps_what_is_not_prices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, output = written(tmp_path, LITELLM), tmp_path / "azure.yaml"
     arguments = ("litellm", output, "--provider", "azure")
