@@ -43,6 +43,7 @@ _BLOCK = 16 * 1024 * 1024
 """Bytes of JSON lines that are read at a time."""
 _ROWS = 200_000
 """Rows of Parquet that are read at a time."""
+_ALL = 1 << 62
 _MONEY = ("cost", "expected_cost", "saved")
 _DECIMAL = r"^([0-9]+(\.[0-9]{1,12})?)?$"
 _NEEDED = ("time", "route", "input_tokens", "output_tokens")
@@ -54,11 +55,15 @@ class UnreadableError(ValueError):
 
 def read(paths: Iterable[Path], *, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """All lines of files, and of folders with their `*.jsonl` and `*.parquet`. Raises UnreadableError, OSError."""
-    return pl.concat(list(batches(paths, columns=columns)), how="vertical")
+    return pl.concat(list(_tables(paths, columns, rows=_ALL)), how="vertical")
 
 
 def batches(paths: Iterable[Path], *, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
     """The same, some at a time, the first without lines: memory is bounded, whatever the size of the files."""
+    return _tables(paths, columns, rows=_ROWS)
+
+
+def _tables(paths: Iterable[Path], columns: Sequence[str] | None, *, rows: int) -> Iterator[pl.DataFrame]:
     files = [file for path in paths for file in _files(path)]
     if not files:
         raise UnreadableError("no usage log there: expected *.jsonl, *.jsonl.gz, *.parquet or *.csv")
@@ -66,7 +71,7 @@ def batches(paths: Iterable[Path], *, columns: Sequence[str] | None = None) -> I
     yield pl.DataFrame(schema={name: _KNOWN[name] for name in wanted})
     for file in files:
         if file.suffix == ".parquet":
-            yield from _of_parquet(file, wanted)
+            yield from _of_parquet(file, wanted, rows)
         elif file.suffix == ".csv":
             yield _of_csv(file, wanted)
         else:
@@ -89,13 +94,13 @@ class _WrongRowError(Exception):
         self.row, self.words = row, words
 
 
-def _of_parquet(file: Path, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
+def _of_parquet(file: Path, wanted: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
     try:
         names = [name for name in pl.read_parquet_schema(file) if name in wanted]
         _check_columns(file, names)
-        rows = pl.scan_parquet(file).select(pl.len()).collect().item()
-        for first in range(0, rows, _ROWS):
-            table = pl.scan_parquet(file).select(names).slice(first, _ROWS).collect()
+        length = pl.scan_parquet(file).select(pl.len()).collect().item()
+        for first in range(0, length, rows):
+            table = pl.scan_parquet(file).select(names).slice(first, min(rows, length)).collect()
             try:
                 yield _completed(table, wanted)
             except _WrongRowError as error:
