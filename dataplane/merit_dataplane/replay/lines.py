@@ -55,7 +55,8 @@ class UnreadableError(ValueError):
 
 def read(paths: Iterable[Path], *, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """All lines of files, and of folders with their `*.jsonl` and `*.parquet`. Raises UnreadableError, OSError."""
-    return pl.concat(list(_tables(paths, columns, rows=_ALL)), how="vertical")
+    nothing, *tables = _tables(paths, columns, rows=_ALL)
+    return pl.concat(tables, how="vertical") if tables else nothing  # together they would be copied once more
 
 
 def batches(paths: Iterable[Path], *, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:

@@ -116,8 +116,7 @@ def of_lines(table: pl.DataFrame) -> Tokens:
 
 
 def _service_tiers(column: pl.Series) -> Names | None:
-    found = names_of(column)
-    return None if STANDARD.issuperset(found.names) else found
+    return None if column.is_in(list(STANDARD)).all() else names_of(column)
 
 
 def by_class(rates: Rates) -> dict[str, int]:
