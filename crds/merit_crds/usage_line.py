@@ -95,6 +95,12 @@ class UsageLine(msgspec.Struct, omit_defaults=True):
         msgspec.Meta(description="Of each failed attempt `provider/endpoint: outcome`; `own_limit`: a limit of ours."),
     ] = []
     objectives_missed: Annotated[bool, msgspec.Meta(description="No candidate met the tier's objectives.")] = False
+    placement: Annotated[
+        str,
+        msgspec.Meta(
+            description="Why the cheapest was not first: `exploration`, `hysteresis`, `ramp`; empty where it was."
+        ),
+    ] = ""
     cache: Annotated[str, msgspec.Meta(description="Exact cache: `hit`, `miss`, `bypass`; empty: off.")] = ""
 
     input_tokens: Annotated[

@@ -34,7 +34,8 @@ class Exchange:
 
     __slots__ = (
         "attempts", "bid", "billed_at", "cache", "call", "charge", "consumer", "cost", "error", "estimated", "failures",
-        "first_token", "id", "loop", "route", "saved", "started", "status", "tables", "target", "tier", "usage",
+        "first_token", "id", "loop", "placement", "route", "saved", "started", "status", "tables", "target", "tier",
+        "usage",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
@@ -54,6 +55,7 @@ class Exchange:
         self.cost: CostDetails | None = None
         self.estimated = False
         self.cache = ""
+        self.placement = ""
         self.saved = 0
         self.attempts = 0
         self.failures: list[str] = []
@@ -147,6 +149,7 @@ class Exchange:
             tier=self.tier.name if self.tier else "",
             attempts=self.attempts,
             failures=self.failures,
+            placement=self.placement,
             cache=self.cache,
             saved=usd(self.saved) if self.saved else "",
             snapshot=self.tables.version[:12] if self.tables else "",

@@ -34,6 +34,7 @@ def _leg(leg: Leg, headers: Headers, now: float, wall: float) -> Document:
         "tier": tier.name,
         "inputTokens": call.input_tokens,
         "objectives": _objectives(tier),
+        "rebalancing": _rebalancing(tier, now),
         "meritOrder": [_bid(bid, tier, now) for bid in explain(tier, call, now, wall)],
     }
 
@@ -42,6 +43,19 @@ def _objectives(tier: TierPlan) -> Document:
     goals: Document = {"accuracy": tier.accuracy or None, "percentile": f"P{tier.percentile}"}
     goals |= {"firstTokenSeconds": tier.first_token_seconds or None, "totalSeconds": tier.total_seconds or None}
     return goals | {"whenMissed": "Refuse" if tier.refuses else "BestEffort"}
+
+
+def _rebalancing(tier: TierPlan, now: float) -> Document:
+    """What may put another candidate first than the cheapest, and who was first before."""
+    wins, ramp = tier.wins, tier.ramp_seconds
+    rising = [target for target in tier.targets if tier.rebalances and 0 < wins.share(target.name, ramp, now) < 1]
+    return {
+        "hysteresisPercent": tier.hysteresis_ppm / 10_000,
+        "rampSeconds": ramp,
+        "explorationShare": tier.exploration_ppm / 10**6 if tier.explores else 0.0,
+        "first": " ".join(wins.first) if wins.first else None,
+        "rising": {" ".join(target.name): round(wins.share(target.name, ramp, now), 4) for target in rising},
+    }
 
 
 def _bid(bid: Bid, tier: TierPlan, now: float) -> Document:

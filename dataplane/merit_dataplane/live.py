@@ -5,6 +5,7 @@ from collections.abc import Container, Iterator
 from merit_dataplane.metering.expectation import ExpectedOutput, TierOutput
 from merit_dataplane.metering.input_count import ExpectedInput, TierInput
 from merit_dataplane.metering.latency import Latency
+from merit_dataplane.metering.wins import Wins
 from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.health import EndpointHealth
 
@@ -41,6 +42,7 @@ class Live:
         self._endpoints: dict[tuple[str, str, str], EndpointHealth] = {}
         self._accounts: dict[str, AccountLimits] = {}
         self._tiers: dict[tuple[str, str], tuple[TierInput, TierOutput]] = {}
+        self._wins: dict[tuple[str, str], Wins] = {}
         self._learned: dict[tuple[str, str, str, str], Learned] = {}
 
     def endpoint(self, provider: str, endpoint: str, url: str) -> EndpointHealth:
@@ -60,6 +62,10 @@ class Live:
             found = self._learned[key] = Learned(*pools)
         return found
 
+    def wins(self, route: str, tier: str) -> Wins:
+        """Which candidates of a tier have been first."""
+        return self._wins.setdefault((route, tier), Wins())
+
     def retain(self, providers: Container[str], routes: Container[str]) -> Iterator[None]:
         """Forgets providers and routes that are gone, in small steps."""
         for endpoint in [key for key in self._endpoints if key[0] not in providers]:
@@ -69,6 +75,8 @@ class Live:
         yield
         for tier in [key for key in self._tiers if key[0] not in routes]:
             del self._tiers[tier]
+        for tier in [key for key in self._wins if key[0] not in routes]:
+            del self._wins[tier]
         yield
         for place, learned in enumerate(list(self._learned)):
             if learned[0] not in routes or learned[2] not in providers:

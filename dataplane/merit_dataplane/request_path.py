@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import aclosing
+from random import getrandbits
 from typing import Any
 
 from merit_crds.pricing import CostDetails, Usage, usd
@@ -21,6 +22,7 @@ from merit_dataplane.caching.key import exact_key
 from merit_dataplane.dispatch.bid import Bid, Standing
 from merit_dataplane.dispatch.legs import Leg, legs
 from merit_dataplane.dispatch.merit_order import explain, merit_order
+from merit_dataplane.dispatch.placement import placed
 from merit_dataplane.dispatch.refusal import nobody_left
 from merit_dataplane.dispatch.tiers import classify
 from merit_dataplane.exchange import CLIENT_GONE, Exchange
@@ -165,6 +167,11 @@ class RequestPath:
         order = merit_order(tier, call, exchange.started, wall)
         if not order:
             raise nobody_left(tier, call, explain(tier, call, exchange.started, wall))
+        if tier.places and call.steering is None and len(order) > 1:
+            draws = divmod(getrandbits(64) % 10**12, 10**6)
+            order, exchange.placement = placed(tier, order, call, exchange.started, *draws)
+            if exchange.placement:
+                self._ledger.placements[*order[0].target.labels, exchange.placement] += 1
         return order
 
     async def _answer_of_any(
@@ -327,6 +334,8 @@ class RequestPath:
             headers.append((b"x-merit-attempts", str(exchange.attempts).encode()))
         if exchange.bid is not None and exchange.bid.standing is Standing.MISSES_OBJECTIVE:
             headers.append((b"x-merit-objectives", f"missed: {exchange.bid.reason}".encode()))
+        if exchange.placement:
+            headers.append((b"x-merit-placement", exchange.placement.encode()))
         if exchange.cache:
             headers.append((b"x-merit-cache", exchange.cache.encode()))
         if self.draining:

@@ -36,6 +36,7 @@ from merit_crds.v1alpha1.fields import ObjectRef, SecretKeySelector, millisecond
 Entry: TypeAlias = ProviderEntry | PricingEntry | RouteEntry | ConsumerEntry
 
 _DEFAULT_EXPECTED_OUTPUT = 256
+_DEFAULT_EXPLORATION_PPM = 10_000
 
 
 def translate(resource: Resource) -> Entry | tuple[Problem, ...]:
@@ -130,6 +131,9 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
         typical_input_tokens=typical.input_tokens if typical else 300,
         typical_output_tokens=typical.output_tokens if typical else 60,
         max_price=_ceilings(spec.max_price) if spec.max_price else None,
+        hysteresis_ppm=int(Decimal(spec.rebalancing.hysteresis_percent) * 10_000) if spec.rebalancing else 0,
+        ramp_ms=milliseconds(spec.rebalancing.ramp) if spec.rebalancing and spec.rebalancing.ramp else 0,
+        exploration_ppm=int(Decimal(spec.exploration.share) * 10**6) if spec.exploration else _DEFAULT_EXPLORATION_PPM,
         steerable=spec.steering == "Allowed",
         allowed_namespaces=spec.allowed_namespaces,
     )

@@ -219,6 +219,12 @@ class RouteEntry(Entry, frozen=True):
     typical_input_tokens: int = 300
     typical_output_tokens: int = 60
     max_price: PriceCeilings | None = None
+    hysteresis_ppm: int = 0
+    """How much dearer than the cheapest who was first may be and stay first, in millionths."""
+    ramp_ms: int = 0
+    """In which the share of a new first candidate grows to all; 0 is at once."""
+    exploration_ppm: int = 10_000
+    """Most requests that explore, in millionths."""
     steerable: bool = True
     """Whether clients may steer their requests."""
     allowed_namespaces: tuple[str, ...] = ()

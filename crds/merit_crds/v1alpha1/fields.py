@@ -100,6 +100,9 @@ ExchangeRate = Annotated[
     ),
 ]
 
+SmallFraction = Annotated[
+    str, *_text(r"^0(\.(0[0-9]{0,3}|1(0{1,3})?))?$", 'a decimal string from "0" to "0.1", such as "0.01"', longest=6)
+]
 Fraction = Annotated[
     str, *_text(r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$", 'a decimal string from "0" to "1", such as "0.92"', longest=6)
 ]

@@ -16,7 +16,9 @@ from merit_crds.v1alpha1.fields import (
     ObjectRef,
     Part,
     Pattern,
+    Percent,
     Price,
+    SmallFraction,
     Tokens,
     checked,
     listed,
@@ -171,6 +173,29 @@ class MaxPrice(Part):
         return self
 
 
+class Rebalancing(Part):
+    """How traffic moves when the merit order changes."""
+
+    hysteresis_percent: Percent = Field(
+        default="0",
+        description="Who was first stays first while it is at most so much dearer than the cheapest; default 0.",
+    )
+    ramp: Duration | None = Field(
+        default=None,
+        description="Time in which the share of a new first candidate grows from 0 to all; default 0s, at once.",
+    )
+
+
+class Exploration(Part):
+    """Requests that measure candidates without traffic."""
+
+    share: SmallFraction = Field(
+        default="0.01",
+        description="Most requests, and most of the expected cost, that may go into measuring candidates whose latency "
+        "a ceiling asks for and nobody knows; 0 is off; default 0.01.",
+    )
+
+
 class RetryPolicy(Part):
     """How far a request goes down the merit order."""
 
@@ -228,6 +253,12 @@ class ModelRouteSpec(Part):
     timeouts: RouteTimeouts | None = Field(default=None, description="Narrower limits than the providers' own.")
     retry: RetryPolicy | None = Field(default=None, description="How far a request goes down the merit order.")
     cache: CachePolicy | None = Field(default=None, description="Which answers may be served again.")
+    rebalancing: Rebalancing | None = Field(
+        default=None, description="How traffic moves when the merit order changes; at once when absent."
+    )
+    exploration: Exploration | None = Field(
+        default=None, description="Requests that measure candidates without traffic; a hundredth when absent."
+    )
     max_price: MaxPrice | None = Field(
         default=None,
         description="No request is sent to a candidate that charges more, at that request's length and hour.",

@@ -1,4 +1,8 @@
-"""Latency as decaying quantiles: a histogram with buckets 15 % apart whose counts halve every minute."""
+"""Latency as decaying quantiles: a histogram with buckets 15 % apart whose counts halve every minute.
+
+Where too few are left to know a quantile, what was known last is remembered, and new observations count from zero,
+undecayed until there are enough: with little traffic a quantile is of the last 20.
+"""
 
 import math
 
@@ -6,6 +10,8 @@ _RATIO = math.log(1.15)
 _BUCKETS = 96
 _SMALLEST_SECONDS = 0.001
 _HALF_LIFE_SECONDS = 60.0
+_PERCENTILES = (50, 90, 95, 99)
+"""Those of an objective."""
 _ENOUGH = 20.0
 """Decayed observations below which a quantile is not known."""
 
@@ -13,13 +19,16 @@ _ENOUGH = 20.0
 class Latency:
     """One kind of latency of one candidate, in seconds."""
 
-    __slots__ = ("_cached", "_counts", "_decayed_at", "_total")
+    __slots__ = ("_cached", "_counts", "_decayed_at", "_remembered", "_total", "observed_at")
 
     def __init__(self) -> None:
         self._counts: list[float] = []  # made by the first observation: most candidates of 40,000 never have one
         self._total = 0.0
         self._decayed_at = 0.0
         self._cached: tuple[float, int, float | None] = (-1.0, 0, None)
+        self._remembered: dict[int, float] = {}
+        self.observed_at = 0.0
+        """`loop.time()` of the last observation; 0 before the first."""
 
     def observe(self, seconds: float, now: float) -> None:
         """A request took this long. `now`: `loop.time()`."""
@@ -27,6 +36,7 @@ class Latency:
             self._counts = [0.0] * _BUCKETS
         if now - self._decayed_at > _HALF_LIFE_SECONDS / 4:
             self._decay(now)
+        self.observed_at = now
         index = int(math.log(max(seconds, _SMALLEST_SECONDS) / _SMALLEST_SECONDS) / _RATIO)
         self._counts[min(index, _BUCKETS - 1)] += 1.0
         self._total += 1.0
@@ -42,6 +52,10 @@ class Latency:
         self._cached = (now, percent, value)
         return value
 
+    def remembered(self, percent: int) -> float | None:
+        """The quantile as it was when it was last known, for one of the percentiles of an objective."""
+        return self._remembered.get(percent)
+
     def _find(self, percent: int) -> float | None:
         if self._total < _ENOUGH:
             return None
@@ -53,7 +67,12 @@ class Latency:
         return None
 
     def _decay(self, now: float) -> None:
-        factor = 0.5 ** ((now - self._decayed_at) / _HALF_LIFE_SECONDS) if self._decayed_at else 1.0
-        self._counts = [c * factor for c in self._counts]
+        since, self._decayed_at = self._decayed_at, now
+        if self._total < _ENOUGH:
+            return
+        factor = 0.5 ** ((now - since) / _HALF_LIFE_SECONDS)
+        if self._total * factor < _ENOUGH:
+            self._remembered = {percent: self._find(percent) or 0.0 for percent in _PERCENTILES}
+            factor = 0.0
+        self._counts = [count * factor for count in self._counts]
         self._total = sum(self._counts)
-        self._decayed_at = now

@@ -66,6 +66,8 @@ class Ledger:
     """By route and `hit` or `miss`."""
     saved: Counter[str] = field(default_factory=Counter)
     """Pico-dollars that cache hits would have cost, by route."""
+    placements: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
+    """By route, tier, provider, model, and why that one was first instead of the cheapest."""
     in_flight: int = 0
 
     def of(self, labels: Labels) -> Series:

@@ -69,6 +69,14 @@ class LedgerCollector(Collector):
         saved = CounterMetricFamily("merit_cache_saved_usd", "What cache hits would have cost.", labels=("route",))
         for route, pico in self._ledger.saved.items():
             saved.add_metric((route,), pico / PICO)
+        placements = CounterMetricFamily(
+            "merit_placements",
+            "Requests whose first candidate was not the cheapest, by reason.",
+            labels=(*LABELS[:4], "reason"),
+        )
+        for why, count in list(self._ledger.placements.items()):
+            placements.add_metric(why, count)
+        yield placements
         in_flight = GaugeMetricFamily("merit_requests_in_flight", "Requests being served.")
         in_flight.add_metric((), self._ledger.in_flight)
         yield from (cache, saved, in_flight)

@@ -24,6 +24,7 @@ from merit_crds.snapshot import (
     TierCondition,
 )
 from merit_dataplane.live import Learned, Live
+from merit_dataplane.metering.wins import Wins
 from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.health import EndpointHealth
 from merit_dataplane.snapshots.current_price import CurrentPrice
@@ -122,6 +123,18 @@ class TierPlan:
     """Whether nothing is sent to who misses an objective."""
     narrows: bool
     """Whether one of these two may leave a candidate out."""
+    hysteresis_ppm: int
+    ramp_seconds: float
+    exploration_ppm: int
+    wins: Wins
+    explores: bool
+    """Whether a request may go to a candidate because its latency is not known."""
+    rebalances: bool
+    """Whether there is hysteresis or a ramp."""
+    places: bool
+    """Whether another than the cheapest may be first, for one of these reasons."""
+    remembers: bool
+    """Whether a latency that is no longer fresh counts until exploration knows better."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -317,6 +330,9 @@ class Builder:
                     name=(candidate.provider, candidate.model),
                 )
             )
+        several = len(targets) > 1
+        explores = several and route.exploration_ppm > 0 and bool(tier.first_token_ms or tier.total_ms)
+        rebalances = several and bool(route.hysteresis_ppm or route.ramp_ms)
         return TierPlan(
             name=tier.name,
             when=tuple(_when(condition) for condition in tier.when),
@@ -329,6 +345,14 @@ class Builder:
             ceilings=route.max_price,
             refuses=tier.refuses,
             narrows=tier.refuses or route.max_price is not None,
+            hysteresis_ppm=route.hysteresis_ppm,
+            ramp_seconds=route.ramp_ms / 1000,
+            exploration_ppm=route.exploration_ppm,
+            wins=self._live.wins(key, tier.name),
+            explores=explores,
+            rebalances=rebalances,
+            places=explores or rebalances,
+            remembers=explores and not tier.refuses,
         )
 
     def _consumer(

@@ -289,7 +289,21 @@ def test_a_slow_candidate_comes_later_once_enough_is_known() -> None:
     target(two, "a").learned.total.observe(2.0, NOW)
     assert order(two, chat(), NOW + 2) == ["b", "a"]
     assert "p90 latency" in " ".join(bid.reason for bid in explain(two.tiers[0], chat(), NOW + 2, WALL))
-    # five minutes without traffic: too little is known, it is tried again
+    # five minutes without traffic: what was known last counts until exploration knows better
+    assert order(two, chat(), NOW + 300) == ["b", "a"]
+    for _ in range(20):
+        target(two, "a").learned.total.observe(0.5, NOW + 600)
+    assert order(two, chat(), NOW + 602) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("goals", "extra"), [("", 'exploration: {share: "0"}'), (", whenMissed: Refuse", "")])
+def test_without_exploration_an_old_latency_is_forgotten(goals: str, extra: str) -> None:
+    who = f"{candidate('a')}, {candidate('b')}"
+    documents = [provider(n, URL) for n in "ab"] + [prices("a", "1", "1"), prices("b", "2", "2")]
+    two = plan(*documents, route_of(GOALS.format(who, "latency: {total: 1s}" + goals), extra=extra))
+    for _ in range(20):
+        target(two, "a").learned.total.observe(2.0, NOW)
+    assert order(two, chat(), NOW + 2)[0] == "b"
     assert order(two, chat(), NOW + 300) == ["a", "b"]
 
 
