@@ -29,14 +29,22 @@ def of_vendor(file: Path) -> tuple[str, Any]:
     return pricing, yaml.safe_load(listed)
 
 
+def speaking(protocol: str, url: str) -> str:
+    """The Provider."""
+    return provider("vendor", url).replace("protocol: OpenAI", f"protocol: {protocol}")
+
+
 def added_up(text: str) -> Decimal:
     """Products added up: `10 * 1.25 + 7351 * 2`."""
     products = (prod(map(Decimal, product.split(" * ")), start=Decimal(1)) for product in text.split(" + "))
     return sum(products, Decimal(0))
 
 
-def answering(case: Any, clock: Clock) -> Script:
+def answering(case: Any, clock: Clock, protocol: str) -> Script:
     body = {"id": "x", "model": case["model"], "choices": [], "usage": case["usage"]}
+    if protocol == "Anthropic":
+        content = [{"type": "text", "text": "Hi"}]
+        body |= {"type": "message", "role": "assistant", "content": content, "stop_reason": "end_turn"}
     if "served" in case:
         body["service_tier"] = case["served"]
     text = json.dumps(body).encode()
@@ -60,10 +68,11 @@ def cost_in(text: str, *, stream: bool) -> Decimal:
 @pytest.mark.parametrize("file", BILLS, ids=lambda file: file.stem)
 async def test_a_vendors_bill(file: Path, clock: Clock, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pricing, cases = of_vendor(file)
+    protocol = "Anthropic" if "# protocol: Anthropic" in pricing else "OpenAI"
     current: list[Any] = []
 
     async def vendor(reader: Any, writer: Any) -> None:
-        await answering(current[-1], clock)(reader, writer)
+        await answering(current[-1], clock, protocol)(reader, writer)
 
     models = {case["model"]: f"m{place}" for place, case in enumerate(cases)}
     routes = [
@@ -72,7 +81,7 @@ async def test_a_vendors_bill(file: Path, clock: Clock, tmp_path: Path, capsys: 
         )
         for model, name in models.items()
     ]
-    async with scripted(vendor) as url, gateway(provider("vendor", url), pricing, *routes, CONSUMER) as merit:
+    async with scripted(vendor) as url, gateway(speaking(protocol, url), pricing, *routes, CONSUMER) as merit:
         for case in cases:
             current.append(case)
             clock.set(case.get("at", "2026-08-03T12:00:00Z"))
