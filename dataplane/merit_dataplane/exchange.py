@@ -19,6 +19,7 @@ from merit_crds.usage_line import USAGE_LINE_FORMAT, StampedTokens, UsageLine
 from merit_dataplane.dispatch.bid import Bid, Standing
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.observability.usage_log import UsageLog
+from merit_dataplane.resilience.guard import Verdict
 from merit_dataplane.snapshots.tables import ConsumerPlan, EndpointPlan, RoutePlan, Tables, Target, TierPlan
 from merit_dataplane.upstream.attempt import AttemptFailedError
 from merit_dataplane.wire.features import MEDIA, listed
@@ -33,9 +34,9 @@ class Exchange:
     """One request. Lives as long as it does, belongs to one task."""
 
     __slots__ = (
-        "attempts", "bid", "billed_at", "cache", "call", "charge", "consumer", "cost", "error", "estimated", "failures",
-        "first_token", "id", "loop", "placement", "route", "saved", "started", "status", "tables", "target", "tier",
-        "usage",
+        "attempted", "attempts", "bid", "billed_at", "cache", "call", "charge", "consumer", "cost", "error",
+        "estimated", "failures", "first_token", "id", "loop", "placement", "route", "saved", "started", "status",
+        "tables", "target", "tier", "usage", "waits_for",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
@@ -63,14 +64,30 @@ class Exchange:
         self.first_token = 0.0
         self.error = ""
 
+        self.attempted = 0.0
+        """`loop.time()` at which the last attempt began; 0 before the first."""
+        self.waits_for: Target | None = None
+        """Whom an attempt under way asks."""
+
+    def asks(self, bid: Bid) -> None:
+        """An attempt begins."""
+        self.attempts += 1
+        self.attempted, self.waits_for = self.loop.time(), bid.target
+
     def failed(self, bid: Bid, endpoint: EndpointPlan, failure: AttemptFailedError, ledger: Ledger) -> None:
         """An attempt gave nothing."""
         self.failures.append(f"{bid.target.labels[2]}/{endpoint.name}: {failure.outcome}")
         ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, failure.outcome)
+        self.waits_for = None
+        now = self.loop.time()
+        if failure.outcome == Verdict.FIRST_BYTE:
+            self._never(bid.target, now)
+        elif failure.outcome == Verdict.TOTAL:
+            self._at_least(bid.target, now)
 
     def answered(self, bid: Bid, endpoint: EndpointPlan, ledger: Ledger) -> None:
         """An attempt gave an answer."""
-        self.bid, self.target = bid, bid.target
+        self.bid, self.target, self.waits_for = bid, bid.target, None
         ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, "answered")
 
     def book(self, usage: Usage, *, estimated: bool = False) -> CostDetails:
@@ -117,21 +134,41 @@ class Exchange:
                 series.cost_error += abs(self.bid.cost - self.cost.total)
             series.estimated += self.estimated
             if self.target is not None and self.status == 200:
-                self._learn(self.target, self.usage, duration, now)
+                self._learn(self.target, self.usage, now)
+        if self.first_token and self.target is not None:  # known of a stream that broke off, too
+            first = self.started + self.first_token - self.attempted
+            self.target.learned.first_token.observe(first, now)
+        if self.status == CLIENT_GONE:
+            self._at_least(self.waits_for or self.target, now)
+        elif self.target is not None and self.error == f"stream_{Verdict.IDLE}":
+            self.target.learned.total.never(now)
         if log is not None:
             log.write(self._line(duration))
 
-    def _learn(self, target: Target, usage: Usage, duration: float, now: float) -> None:
-        learned = target.learned
+    def _learn(self, target: Target, usage: Usage, now: float) -> None:
+        learned, seconds = target.learned, now - self.attempted  # what others took before it is not its own
         if not self.estimated and self.call is not None:
             if usage.input and not self.call.features & MEDIA:  # a picture's tokens say nothing of a text's
                 learned.expected_input.observe(self.call.input_tokens, usage.input)
             learned.expected_output.observe(usage.all_output // self.call.choices)
             if usage.all_output:
-                learned.wrote(usage.all_output, duration, now)
-        learned.total.observe(duration, now)
-        if self.first_token:
-            learned.first_token.observe(self.first_token, now)
+                learned.wrote(usage.all_output, seconds, now)
+        learned.total.observe(seconds, now)
+
+    def _never(self, target: Target, now: float) -> None:
+        target.learned.total.never(now)
+        if self.call is not None and self.call.stream:
+            target.learned.first_token.never(now)
+
+    def _at_least(self, target: Target | None, now: float) -> None:
+        """It was given up before its end. That says something only once it is over a ceiling: less would look fast."""
+        if target is None or self.tier is None or self.call is None:
+            return
+        seconds = now - self.attempted
+        if 0 < self.tier.total_seconds < seconds:
+            target.learned.total.observe(seconds, now)
+        if self.call.stream and not self.first_token and 0 < self.tier.first_token_seconds < seconds:
+            target.learned.first_token.observe(seconds, now)
 
     def _line(self, duration: float) -> UsageLine:
         call, target, usage = self.call, self.target, self.usage

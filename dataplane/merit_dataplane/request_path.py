@@ -208,7 +208,7 @@ class RequestPath:
                 given_up.add(bid.target.provider)
                 exchange.failures.append(f"{bid.target.labels[2]}: own_limit")
                 continue
-            exchange.attempts += 1
+            exchange.asks(bid)
             account.started(exchange.loop.time())
             try:
                 answer = await attempt(self._client, bid.target, endpoint, call, guard)

@@ -9,6 +9,7 @@ import math
 _RATIO = math.log(1.15)
 _BUCKETS = 96
 _SMALLEST_SECONDS = 0.001
+_LONGEST_SECONDS = _SMALLEST_SECONDS * math.exp(_RATIO * _BUCKETS)
 _HALF_LIFE_SECONDS = 60.0
 _PERCENTILES = (50, 90, 95, 99)
 """Those of an objective."""
@@ -40,6 +41,10 @@ class Latency:
         index = int(math.log(max(seconds, _SMALLEST_SECONDS) / _SMALLEST_SECONDS) / _RATIO)
         self._counts[min(index, _BUCKETS - 1)] += 1.0
         self._total += 1.0
+
+    def never(self, now: float) -> None:
+        """A request timed out: it counts as longer than any other."""
+        self.observe(_LONGEST_SECONDS, now)
 
     def quantile(self, percent: int, now: float) -> float | None:
         """Upper bound of the bucket that holds the percentile, in seconds; None while too little is known."""
