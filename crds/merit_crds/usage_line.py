@@ -79,6 +79,9 @@ class UsageLine(msgspec.Struct, omit_defaults=True):
         list[str], msgspec.Meta(description="What the request uses, by the names of a price list's capabilities.")
     ] = []
     expected_input_tokens: Annotated[Count, msgspec.Meta(description="Input tokens as counted before the call.")] = 0
+    expected_cached_input_tokens: Annotated[
+        Count, msgspec.Meta(description="Input tokens expected from the provider's prompt cache, before the call.")
+    ] = 0
     output_limit: Annotated[
         Count, msgspec.Meta(description="Most output tokens of one choice that the request allows; 0: no limit.")
     ] = 0

@@ -22,6 +22,7 @@ from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.resilience.guard import Verdict
 from merit_dataplane.snapshots.tables import ConsumerPlan, EndpointPlan, RoutePlan, Tables, Target, TierPlan
 from merit_dataplane.upstream.attempt import AttemptFailedError
+from merit_dataplane.warmth.prefix import Prefix
 from merit_dataplane.wire.features import MEDIA, listed
 from merit_dataplane.wire.openai_request import Call
 
@@ -35,8 +36,8 @@ class Exchange:
 
     __slots__ = (
         "attempted", "attempts", "bid", "billed_at", "cache", "call", "charge", "consumer", "cost", "error",
-        "estimated", "failures", "first_token", "id", "loop", "placement", "route", "saved", "started", "status",
-        "tables", "target", "tier", "usage", "waits_for",
+        "estimated", "failures", "first_token", "id", "loop", "placement", "prefix", "route", "saved", "started",
+        "status", "tables", "target", "tier", "usage", "waits_for",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
@@ -48,6 +49,7 @@ class Exchange:
         self.call: Call | None = None
         self.route: RoutePlan | None = None
         self.tier: TierPlan | None = None
+        self.prefix: Prefix | None = None
         self.bid: Bid | None = None
         self.billed_at = 0.0
         self.target: Target | None = None
@@ -151,6 +153,8 @@ class Exchange:
             if usage.input and not self.call.features & MEDIA:  # a picture's tokens say nothing of a text's
                 learned.expected_input.observe(self.call.input_tokens, usage.input)
             learned.expected_output.observe(usage.all_output // self.call.choices)
+            if self.prefix is not None and target.warmth is not None and self.bid is not None:
+                target.warmth.observe(self.prefix, self.bid.warm, usage, time.time())
             if usage.all_output:
                 learned.wrote(usage.all_output, seconds, now)
         learned.total.observe(seconds, now)
@@ -200,6 +204,7 @@ class Exchange:
             line.price_list, line.price_version = target.price_list, target.price_version
         if self.bid is not None:
             line.expected_cost = usd(self.bid.cost)
+            line.expected_cached_input_tokens = self.bid.warm.cached
             line.objectives_missed = self.bid.standing is Standing.MISSES_OBJECTIVE
         if usage is not None and self.cost is not None and self.charge is not None:
             line.service_tier = usage.service_tier or (call.service_tier if call else "")

@@ -14,6 +14,7 @@ from merit_dataplane.dispatch.legs import Leg
 from merit_dataplane.dispatch.merit_order import explain
 from merit_dataplane.dispatch.tiers import classify
 from merit_dataplane.snapshots.tables import Headers, TierPlan
+from merit_dataplane.warmth.prefix import prefix_of
 
 Document = dict[str, Any]
 _COLUMNS = ("", "PROVIDER", "MODEL", "EXPECTED USD", "STANDING", "REASON")
@@ -28,6 +29,7 @@ def explanation(chain: Sequence[Leg], headers: Headers, *, now: float, wall: flo
 def _leg(leg: Leg, headers: Headers, now: float, wall: float) -> Document:
     route, call = leg
     tier = classify(route, call, headers)
+    prefix = prefix_of(call) if tier.warms else None
     return {
         "model": call.model,
         "route": route.key,
@@ -35,7 +37,7 @@ def _leg(leg: Leg, headers: Headers, now: float, wall: float) -> Document:
         "inputTokens": call.input_tokens,
         "objectives": _objectives(tier),
         "rebalancing": _rebalancing(tier, now),
-        "meritOrder": [_bid(bid, tier, now) for bid in explain(tier, call, now, wall)],
+        "meritOrder": [_bid(bid, tier, now) for bid in explain(tier, call, now, wall, prefix)],
     }
 
 
@@ -60,7 +62,9 @@ def _rebalancing(tier: TierPlan, now: float) -> Document:
 
 def _bid(bid: Bid, tier: TierPlan, now: float) -> Document:
     target, learned = bid.target, bid.target.learned
-    cost = price_details(bid.charge, Usage(bid.input, bid.output))
+    warm = bid.warm
+    uncached = bid.input - warm.cached - warm.written
+    cost = price_details(bid.charge, Usage(uncached, bid.output, warm.cached, warm.written))
     held = tier_in_force(bid.charge.context_tiers, bid.input)
     rates, _ = rates_in_force(bid.charge.rates, bid.charge.context_tiers, bid.input)
     slowness = learned.slowness(50, now)
@@ -72,6 +76,8 @@ def _bid(bid: Bid, tier: TierPlan, now: float) -> Document:
         "expectedCostUSD": usd(bid.cost),
         "expectedCostDetailsUSD": {"input": usd(cost.input), "output": usd(cost.output), "request": usd(cost.request)},
         "expectedInputTokens": bid.input,
+        "expectedCachedInputTokens": warm.cached,
+        "expectedCacheWriteTokens": warm.written,
         "expectedOutputTokens": bid.output,
         "ratesUSDPerMillion": msgspec.to_builtins(stamped(rates)),
         "contextTier": {"above": held.above, "applies": "Excess" if held.excess else "Whole"} if held else None,

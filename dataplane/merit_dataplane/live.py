@@ -8,6 +8,8 @@ from merit_dataplane.metering.latency import Latency
 from merit_dataplane.metering.wins import Wins
 from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.health import EndpointHealth
+from merit_dataplane.warmth.table import PrefixTable
+from merit_dataplane.warmth.warmth import Warmth
 
 _STEP = 500
 
@@ -44,6 +46,8 @@ class Live:
         self._tiers: dict[tuple[str, str], tuple[TierInput, TierOutput]] = {}
         self._wins: dict[tuple[str, str], Wins] = {}
         self._learned: dict[tuple[str, str, str, str], Learned] = {}
+        self._prefixes = PrefixTable()
+        self._warmths: dict[tuple[str, str], Warmth] = {}
 
     def endpoint(self, provider: str, endpoint: str, url: str) -> EndpointHealth:
         """Health of an endpoint; another URL is another endpoint."""
@@ -66,12 +70,21 @@ class Live:
         """Which candidates of a tier have been first."""
         return self._wins.setdefault((route, tier), Wins())
 
+    def warmth(self, provider: str, model: str, *, needs_marks: bool) -> Warmth:
+        """What a model's provider has in its cache: of the account, whoever asks and by whichever route."""
+        found = self._warmths.get((provider, model))
+        if found is None or found.needs_marks is not needs_marks:
+            found = self._warmths[provider, model] = Warmth(self._prefixes, needs_marks=needs_marks)
+        return found
+
     def retain(self, providers: Container[str], routes: Container[str]) -> Iterator[None]:
         """Forgets providers and routes that are gone, in small steps."""
         for endpoint in [key for key in self._endpoints if key[0] not in providers]:
             del self._endpoints[endpoint]
         for account in [key for key in self._accounts if key not in providers]:
             del self._accounts[account]
+        for model in [key for key in self._warmths if key[0] not in providers]:
+            del self._warmths[model]
         yield
         for tier in [key for key in self._tiers if key[0] not in routes]:
             del self._tiers[tier]

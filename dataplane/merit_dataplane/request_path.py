@@ -41,6 +41,7 @@ from merit_dataplane.snapshots.tables import (
 )
 from merit_dataplane.upstream.attempt import AttemptFailedError, Stream, Whole, attempt
 from merit_dataplane.upstream.client import UpstreamClient, UpstreamError
+from merit_dataplane.warmth.prefix import prefix_of
 from merit_dataplane.wire import errors
 from merit_dataplane.wire.dialects import StreamedAnswer
 from merit_dataplane.wire.errors import RequestError
@@ -163,11 +164,12 @@ class RequestPath:
     def _order(self, exchange: Exchange, route: RoutePlan, call: Call, headers: Headers) -> list[Bid]:
         """The merit order. Raises RequestError when nobody is in it."""
         tier = exchange.tier = classify(route, call, headers)
-        wall = exchange.billed_at = time.time() if tier.timed else 0.0
-        order = merit_order(tier, call, exchange.started, wall)
+        prefix = exchange.prefix = prefix_of(call) if tier.warms else None
+        wall = exchange.billed_at = time.time() if tier.timed or prefix is not None else 0.0
+        order = merit_order(tier, call, exchange.started, wall, prefix)
         if not order:
-            raise nobody_left(tier, call, explain(tier, call, exchange.started, wall))
-        if tier.places and call.steering is None and len(order) > 1:
+            raise nobody_left(tier, call, explain(tier, call, exchange.started, wall, prefix))
+        if tier.places and call.steering is None and len(order) > 1 and not order[0].warm.matched:
             draws = divmod(getrandbits(64) % 10**12, 10**6)
             order, exchange.placement = placed(tier, order, call, exchange.started, *draws)
             if exchange.placement:

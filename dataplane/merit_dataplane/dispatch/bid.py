@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from merit_crds.snapshot import Charge, Tariff
 from merit_dataplane.snapshots.tables import Target
+from merit_dataplane.warmth.warmth import COLD, Warm
 
 
 class Standing(IntEnum):
@@ -43,6 +44,8 @@ class Bid(NamedTuple):
     """Expected output tokens, of all choices."""
     reason: str = ""
     """Why it is not admissible."""
+    warm: Warm = COLD
+    """What of the input is expected from the provider's cache, and into it."""
 
 
 by_merit = itemgetter(0, 1, 2, 3)

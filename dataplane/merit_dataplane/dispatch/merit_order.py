@@ -14,8 +14,11 @@ from merit_crds.snapshot import Charge
 from merit_dataplane.dispatch.bid import Bid, Standing, by_merit
 from merit_dataplane.dispatch.ceiling import above
 from merit_dataplane.dispatch.steering import steer
+from merit_dataplane.dispatch.warm import warmed
 from merit_dataplane.metering.latency import Latency
 from merit_dataplane.snapshots.tables import Target, TierPlan
+from merit_dataplane.warmth.prefix import Prefix
+from merit_dataplane.warmth.warmth import COLD
 from merit_dataplane.wire.features import names
 from merit_dataplane.wire.openai_request import Call
 
@@ -23,12 +26,15 @@ _new, _ADMISSIBLE, _INCAPABLE = tuple.__new__, Standing.ADMISSIBLE, Standing.INC
 """In the hot loop a named tuple's own constructor, and a look into an enum, are what takes longest."""
 
 
-def merit_order(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
+def merit_order(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | None = None) -> list[Bid]:
     """Bids of the candidates that may serve the request, best first.
 
     `now` is `loop.time()`; `wall` is the epoch second at which prices are looked up where time changes them.
+    `prefix` is of a prompt that providers may have in their caches.
     """
     bids = _bids(tier, call, now, wall)
+    if prefix is not None:
+        bids = warmed(bids, prefix, wall)
     if tier.narrows or call.steering is not None:
         bids = [bid for bid in _narrowed(bids, tier, call, now) if bid[0] < _INCAPABLE]
     else:
@@ -37,9 +43,12 @@ def merit_order(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid
     return bids
 
 
-def explain(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
+def explain(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | None = None) -> list[Bid]:
     """Bids of all candidates, each with the reason why it is not first."""
-    return sorted(_narrowed(_bids(tier, call, now, wall), tier, call, now), key=by_merit)
+    bids = _bids(tier, call, now, wall)
+    if prefix is not None:
+        bids = warmed(bids, prefix, wall)
+    return sorted(_narrowed(bids, tier, call, now), key=by_merit)
 
 
 def _narrowed(bids: list[Bid], tier: TierPlan, call: Call, now: float) -> list[Bid]:
@@ -131,7 +140,9 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
                 )
             )
         else:
-            bids.append(_new(Bid, (_ADMISSIBLE, (), price, name, target, tariff, charge, input_tokens, output, "")))
+            bids.append(
+                _new(Bid, (_ADMISSIBLE, (), price, name, target, tariff, charge, input_tokens, output, "", COLD))
+            )
     return bids
 
 

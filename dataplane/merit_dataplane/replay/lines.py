@@ -26,7 +26,8 @@ _EXCESS["special"] = _SPECIAL_RATES
 SCHEMA: dict[str, Any] = {
     "format": pl.Int64, "time": pl.Float64, "request": pl.String, "status": pl.Int64, "duration": pl.Float64,
     "first_token": pl.Float64, "error": pl.String, "operation": pl.String, "features": pl.List(pl.String),
-    "expected_input_tokens": pl.Int64, "output_limit": pl.Int64, "choices": pl.Int64, "consumer": pl.String,
+    "expected_input_tokens": pl.Int64, "expected_cached_input_tokens": pl.Int64,
+    "output_limit": pl.Int64, "choices": pl.Int64, "consumer": pl.String,
     "route": pl.String, "tier": pl.String, "provider": pl.String, "model": pl.String, "attempts": pl.Int64,
     "failures": pl.List(pl.String), "objectives_missed": pl.Boolean, "placement": pl.String, "cache": pl.String,
     "input_tokens": pl.Int64,

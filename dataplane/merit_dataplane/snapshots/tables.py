@@ -13,12 +13,14 @@ from merit_crds.credentials import Credentials
 from merit_crds.pricing import price_version
 from merit_crds.pricing.zones import zone
 from merit_crds.snapshot import (
+    Charge,
     ConsumerEntry,
     ModelPrice,
     PriceCeilings,
     ProviderEntry,
     Rates,
     RouteEntry,
+    Schedule,
     Snapshot,
     Tier,
     TierCondition,
@@ -28,6 +30,7 @@ from merit_dataplane.metering.wins import Wins
 from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.health import EndpointHealth
 from merit_dataplane.snapshots.current_price import CurrentPrice
+from merit_dataplane.warmth.warmth import Warmth
 from merit_dataplane.wire.dialects import DIALECTS, Dialect
 from merit_dataplane.wire.features import mask
 from merit_dataplane.wire.openai_request import Operation
@@ -91,6 +94,8 @@ class Target:
     """route, tier, provider, model: of metrics."""
     name: tuple[str, str]
     """provider, model."""
+    warmth: Warmth | None
+    """What its provider has in its cache; None where a cached input token costs what any other does."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +123,8 @@ class TierPlan:
     total_seconds: float
     timed: bool
     """Whether time changes the price of a target."""
+    warms: bool
+    """Whether a target charges less for what it has in its cache."""
     ceilings: PriceCeilings | None
     refuses: bool
     """Whether nothing is sent to who misses an objective."""
@@ -328,6 +335,11 @@ class Builder:
                     ),
                     labels=(key, tier.name, candidate.provider, candidate.model),
                     name=(candidate.provider, candidate.model),
+                    warmth=self._live.warmth(
+                        candidate.provider, candidate.model, needs_marks=provider.dialect.caches_only_marked
+                    )
+                    if _prices_caches(price)
+                    else None,
                 )
             )
         several = len(targets) > 1
@@ -342,6 +354,7 @@ class Builder:
             first_token_seconds=tier.first_token_ms / 1000,
             total_seconds=tier.total_ms / 1000,
             timed=any(target.price.timed for target in targets),
+            warms=any(target.warmth is not None for target in targets),
             ceilings=route.max_price,
             refuses=tier.refuses,
             narrows=tier.refuses or route.max_price is not None,
@@ -379,9 +392,8 @@ class Builder:
 
 def _check(price: ModelPrice) -> None:
     """Raises ValueError for what would price requests wrongly, KeyError for a time zone that this pod doesn't know."""
-    schedules = [*price.schedules, *(schedule for period in price.periods for schedule in period.schedules)]
-    tariffs = (price, *price.periods, *(schedule.tariff for schedule in schedules))
-    for charge in (charge for tariff in tariffs for charge in (tariff, *tariff.service_tiers)):
+    schedules = _schedules(price)
+    for charge in _charges(price):
         all_rates = (charge.rates, *(tier.rates for tier in charge.context_tiers))
         if any(_negative(rates) for rates in all_rates):
             raise ValueError("a price is negative")
@@ -395,6 +407,26 @@ def _check(price: ModelPrice) -> None:
         for window in schedule.windows:
             if not 0 <= window.start < 86_400 or not 0 <= window.end <= 86_400:
                 raise ValueError("a window is not within a day")
+
+
+def _schedules(price: ModelPrice) -> list[Schedule]:
+    return [*price.schedules, *(schedule for period in price.periods for schedule in period.schedules)]
+
+
+def _charges(price: ModelPrice) -> Iterator[Charge]:
+    """All that it can cost, at any time and in any service tier."""
+    for tariff in (price, *price.periods, *(schedule.tariff for schedule in _schedules(price))):
+        yield tariff
+        yield from tariff.service_tiers
+
+
+def _prices_caches(price: ModelPrice) -> bool:
+    """Whether reading a token from the cache, or writing it there, ever costs something else than reading it anew."""
+    return any(
+        rates.cached_input != rates.input or rates.cache_write != rates.input
+        for charge in _charges(price)
+        for rates in (charge.rates, *(tier.rates for tier in charge.context_tiers))
+    )
 
 
 def _negative(rates: Rates) -> bool:

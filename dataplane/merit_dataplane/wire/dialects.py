@@ -58,6 +58,8 @@ class Dialect:
     stream: OpenStream
     error: Callable[[bytes], bytes]
     """Of an error's body."""
+    caches_only_marked: bool = False
+    """Whether the provider caches prompts only up to the client's marks, and else every long one by itself."""
 
 
 def _openai_stream(wants_usage: bool, price: Callable[[Usage], CostDetails], _: int) -> StreamedAnswer:
@@ -95,6 +97,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         answer=_anthropic_answer,
         stream=_anthropic_stream,
         error=error_answer,
+        caches_only_marked=True,
     ),
 }
 """By the `protocol` of a Provider."""

@@ -1,0 +1,18 @@
+"""Bids at what they cost with the prompt's beginning in the provider's own cache, or written to it."""
+
+from merit_crds.pricing import Usage, price_details
+from merit_dataplane.dispatch.bid import Bid
+from merit_dataplane.warmth.prefix import Prefix
+from merit_dataplane.warmth.warmth import COLD
+
+
+def warmed(bids: list[Bid], prefix: Prefix, wall: float) -> list[Bid]:
+    """A dearer list price that has the prefix warm may come first. What stands in the order's way still does."""
+    made = []
+    for bid in bids:
+        warmth = bid.target.warmth
+        if warmth is not None and (warm := warmth.expected(prefix, bid.input, wall)) is not COLD:
+            usage = Usage(bid.input - warm.cached - warm.written, bid.output, warm.cached, warm.written)
+            bid = bid._replace(cost=price_details(bid.charge, usage).total, warm=warm)  # noqa: PLW2901
+        made.append(bid)
+    return made

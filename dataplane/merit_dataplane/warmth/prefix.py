@@ -1,0 +1,73 @@
+"""Identities of a prompt's beginnings: a chain of hashes, so that two prompts which begin alike share its first links.
+
+Vendors cache a prompt from its first byte on, tools before messages, from 1,024 tokens (some 2,048 or 4,096): what is
+shorter has no links. Links end where messages end and, within a long message, every so many bytes: 4 KiB at first, then
+a sixteenth of what lies before, which bounds their number for a prompt of any length.
+"""
+
+import hashlib
+import secrets
+from typing import NamedTuple
+
+import msgspec
+
+from merit_dataplane.wire.features import MEDIA
+from merit_dataplane.wire.openai_request import Call, Operation
+
+LEAST_TOKENS = 1024
+"""Shorter prompts are cached nowhere: OpenAI and most Anthropic models start here, others later."""
+_LEAST_BYTES = 4096
+_WITHIN = 4
+"""A message that ends a quarter of a block after the last link ends a link itself."""
+_GROWTH = 16
+_SALT = secrets.token_bytes(16)
+"""Of this process: a link outside of it says nothing of any text, not even whether it is a known one."""
+_MARK = b'"cache_control"'
+_messages = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Prefix(NamedTuple):
+    """The beginnings of one prompt, from the shortest to the longest."""
+
+    links: tuple[int, ...]
+    """Salted 64-bit hashes, each of all that lies before its end."""
+    ends: tuple[int, ...]
+    """Where each ends, in bytes."""
+    length: int
+    """Bytes of the whole prompt."""
+    marked: bool
+    """Whether the client says, as Anthropic's protocol wants, up to where it is to be cached."""
+
+
+def prefix_of(call: Call) -> Prefix | None:
+    """The beginnings of a chat's prompt; None where it is too short for any vendor's cache, or no plain text."""
+    if call.input_tokens < LEAST_TOKENS or call.operation is not Operation.CHAT or call.features & MEDIA:
+        return None
+    tools = bytes(call.fields.get("tools", b""))
+    try:
+        messages = _messages.decode(call.messages)
+    except ValueError:
+        return None
+    hashed = hashlib.blake2b(tools, digest_size=8, key=_SALT)
+    links, ends = [], []
+    at, last, block = len(tools), 0, _LEAST_BYTES
+    marked = _MARK in tools
+    for message in messages:
+        text = bytes(message)
+        marked = marked or _MARK in text
+        start, rest = 0, at + len(text)
+        while rest - last >= block:
+            stop = start + max(0, last + block - at)  # nothing of it where the tools alone fill a block
+            hashed.update(text[start:stop])
+            at += stop - start
+            start, last = stop, at
+            block = max(_LEAST_BYTES, at // _GROWTH)
+            links.append(int.from_bytes(hashed.digest()))
+            ends.append(at)
+        hashed.update(text[start:])
+        at = rest
+        if at - last >= block // _WITHIN and at >= _LEAST_BYTES:
+            last, block = at, max(_LEAST_BYTES, at // _GROWTH)
+            links.append(int.from_bytes(hashed.digest()))
+            ends.append(at)
+    return Prefix(tuple(links), tuple(ends), max(at, 1), marked) if links else None

@@ -1,0 +1,97 @@
+"""How much of a prompt one model of one provider account will read from its own cache: learned from `usage`.
+
+A prefix that was sent a moment ago is probably still there, one of an hour ago hardly. How probably, by age, starts at
+what vendors say of their caches and moves with what `usage` reports: so a vendor that keeps prefixes for hours, or one
+that spreads requests over many machines and so misses, is priced as it is.
+
+Anthropic: 5 minutes, refreshed by each use (platform.claude.com/docs/en/build-with-claude/prompt-caching). OpenAI: 5 to
+10 minutes, off-peak up to an hour (platform.openai.com/docs/guides/prompt-caching). DeepSeek: hours to days
+(api-docs.deepseek.com/guides/kv_cache).
+"""
+
+import secrets
+from typing import NamedTuple
+
+from merit_crds.pricing import Usage
+from merit_dataplane.warmth.prefix import LEAST_TOKENS, Prefix
+from merit_dataplane.warmth.table import PrefixTable
+
+_AGES = (300.0, 600.0, 3600.0, 86_400.0)
+"""Seconds since the last use, up to which each of these holds:"""
+_SHARES = (0.8, 0.5, 0.2, 0.0)
+"""Share of a prefix that is read from the cache, before anything is known."""
+_PRIOR_WEIGHT = 2.0
+"""Observations that these are worth."""
+_MEMORY = 50.0
+"""Observations after which an old one weighs 1/e: caches fill and empty with a vendor's load."""
+
+
+class Warm(NamedTuple):
+    """What is expected of a provider's cache for one request, in tokens as the candidate counts."""
+
+    cached: int
+    written: int
+    matched: int
+    """Of the longest prefix that this candidate was sent before."""
+    age: int
+    """Which of the ages it has."""
+
+
+COLD = Warm(0, 0, 0, -1)
+
+
+class Warmth:
+    """Of one (provider, model). Times are epoch seconds."""
+
+    __slots__ = ("_age_shares", "_age_weights", "_slot", "_table", "_write_weight", "_written", "needs_marks")
+
+    def __init__(self, table: PrefixTable, *, needs_marks: bool):
+        self._table, self.needs_marks = table, needs_marks
+        self._slot = secrets.randbits(64)
+        self._age_shares, self._age_weights = list(_SHARES), [_PRIOR_WEIGHT] * len(_AGES)
+        self._written, self._write_weight = 1.0 if needs_marks else 0.0, _PRIOR_WEIGHT
+
+    def expected(self, prefix: Prefix, input_tokens: int, now: float) -> Warm:
+        """Of a prompt of so many tokens."""
+        if self.needs_marks and not prefix.marked:
+            return COLD
+        cached = matched = 0
+        found, age = 0, -1
+        for place, limit in enumerate(_AGES):
+            known = self._sent_since(prefix, now - limit)
+            if known > found:
+                found = known
+                tokens = input_tokens * prefix.ends[found - 1] // prefix.length
+                if tokens >= LEAST_TOKENS and (share := int(tokens * self._age_shares[place])) >= cached:
+                    cached, matched, age = share, tokens, place
+            if found == len(prefix.links):
+                break
+        written = int((input_tokens - cached) * self._written)
+        return Warm(cached, written, matched, age) if matched or written else COLD
+
+    def observe(self, prefix: Prefix, expected: Warm, usage: Usage, now: float) -> None:
+        """An answer reported this usage: the prompt is in the cache from now on."""
+        if self.needs_marks and not prefix.marked:
+            return
+        cached, written = usage.all_cached, usage.all_written
+        if expected.matched:
+            weight = self._age_weights[expected.age] = min(self._age_weights[expected.age] + 1.0, _MEMORY)
+            seen = min(1.0, cached / expected.matched)
+            self._age_shares[expected.age] += (seen - self._age_shares[expected.age]) / weight
+        if usage.input > cached:
+            self._write_weight = min(self._write_weight + 1.0, _MEMORY)
+            self._written += (written / (usage.input - cached) - self._written) / self._write_weight
+        for link in reversed(prefix.links):  # the longest is forgotten first: a known link's beginnings are known
+            self._table.use(link ^ self._slot, now)
+
+    def _sent_since(self, prefix: Prefix, since: float) -> int:
+        """How many links were sent since then: all before a known one are known, so it is found by halving."""
+        low, high = 0, len(prefix.links)
+        while low < high:
+            middle = (low + high) // 2
+            used = self._table.last_used(prefix.links[middle] ^ self._slot)
+            if used is not None and used > since:
+                low = middle + 1
+            else:
+                high = middle
+        return low
