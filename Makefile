@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo test unit cluster-test check format generate golden bench finsync bench-ranking bench-pairs lock images clean
+.PHONY: help setup demo test unit cluster-test check format generate golden bench finsync bench-ranking bench-pairs price-cut lock images clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ bench-ranking: setup ## Time the merit order alone
 
 bench-pairs: setup ## Rank every pair of a price list, write docs/pairs.md; ARGS='--data DIR'
 	$(BIN)/python bench/pairs.py $(ARGS)
+
+price-cut: setup ## Cut prices under load on a real Kubernetes, write docs/price-cut.md
+	$(BIN)/python bench/price_cut.py $(ARGS)
 
 finsync: setup ## Replay two years of prices, write docs/finsync.md; ARGS='--data DIR' where the traces are
 	$(BIN)/python bench/finsync.py $(ARGS)
