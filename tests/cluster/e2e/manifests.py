@@ -68,12 +68,12 @@ spec:
 """
 
 
-def pricing(name: str, prices: tuple[str, str]) -> str:
-    """A ProviderPricing."""
+def pricing(name: str, prices: tuple[str, str], *, metadata: str = "", more: str = "") -> str:
+    """A ProviderPricing; `metadata` and `more` are further fields of its metadata and of its model, in flow style."""
     return f"""
 apiVersion: merit.dev/v1alpha1
 kind: ProviderPricing
-metadata: {{name: {name}, namespace: {NAMESPACE}}}
+metadata: {{name: {name}, namespace: {NAMESPACE}{metadata}}}
 spec:
   providerRef: {{name: {name}}}
   models:
@@ -81,6 +81,7 @@ spec:
       prices: {{input: "{prices[0]}", output: "{prices[1]}"}}
       capabilities: [Streaming, Tools]
       contextWindow: 128000
+      {more}
 ---
 """
 

@@ -111,6 +111,51 @@ async def test_price_cut_moves_every_pod_within_a_second(merit: Installation) ->
     )
 
 
+async def test_a_price_that_slips_is_held_back_until_it_is_meant(merit: Installation) -> None:
+    slip = ("0.003", "0.012")  # a hundredth: dollars written for cents
+    merit.apply(manifests.pricing("gamma", slip))
+
+    def reasons() -> set[str]:
+        conditions = merit.get("providerpricing", "gamma", "-n", NAMESPACE)["status"]["conditions"]
+        return {condition["reason"] for condition in conditions}
+
+    wait_until("the status says why", lambda: "PriceMoved" in reasons())
+    accepted = merit.condition("providerpricing", "gamma", NAMESPACE, "Accepted")
+    assert "goes from 0.3 to 0.003 USD" in accepted["message"]
+    wait_until("an Event says so", lambda: any(e["reason"] == "PriceMoved" for e in merit.events(NAMESPACE, "gamma")))
+    async with client(merit.url(), CONSUMER_KEY) as openai:
+        assert {(await plain(openai, MODEL, 0.0)).provider for _ in range(12)} == {"beta"}
+        meant = ", annotations: {merit.dev/accept-price-moves: '*'}"
+        await asyncio.to_thread(merit.apply, manifests.pricing("gamma", slip, metadata=meant))
+        await asyncio.to_thread(wait_until, "it serves", lambda: is_programmed(merit, "providerpricing", "gamma"))
+        assert {(await plain(openai, MODEL, 0.0)).provider for _ in range(12)} == {"gamma"}
+    merit.apply(manifests.pricing("gamma", manifests.PRICES["gamma"], metadata=meant))
+    wait_until("the old price is back", lambda: is_programmed(merit, "providerpricing", "gamma"))
+
+
+async def test_a_price_changes_by_the_clock(merit: Installation) -> None:
+    """Nobody applies anything at that second: pods go by their clocks, and the operator renews the statuses."""
+    at = int(time.time()) + 12
+    instant = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+    period = f'periods: [{{validFrom: "{instant}", prices: {{input: "0.05", output: "0.20"}}}}]'
+    merit.apply(manifests.pricing("gamma", manifests.PRICES["gamma"], more=period))
+    wait_until("every pod has it", lambda: is_programmed(merit, "providerpricing", "gamma"), seconds=8)
+    clocks = time.time() - time.monotonic()
+    async with client(merit.url(), CONSUMER_KEY) as openai, steady(openai, MODEL, rate=20, stream_share=0.0) as traffic:
+        await asyncio.sleep(at + 2 - time.time())
+    assert traffic.failures == []
+    before = {s.provider for s in traffic.seen if s.ended + clocks < at}
+    after = {s.provider for s in traffic.seen if s.started + clocks > at}
+    assert (before, after) == ({"beta"}, {"gamma"})
+    assert len({s.snapshot for s in traffic.seen}) == 1, "nothing was pushed at that second"
+    wait_until(
+        "the route's status shows the new cheapest",
+        lambda: merit.get("modelroute", MODEL, "-n", NAMESPACE)["status"]["cheapest"].endswith("gamma/gamma-large"),
+    )
+    merit.apply(manifests.pricing("gamma", manifests.PRICES["gamma"]))
+    wait_until("the old list is back", lambda: is_programmed(merit, "providerpricing", "gamma"))
+
+
 async def test_secret_rotation_is_in_use_within_two_seconds(merit: Installation) -> None:
     merit.apply(manifests.vendor("beta", IMAGE_DATAPLANE, [manifests.KEYS["beta"], "sk-beta-key-2"]))
     merit.cluster.kubectl("rollout", "status", "deployment/beta", "-n", NAMESPACE, "--timeout=60s")
