@@ -124,7 +124,7 @@ async def test_a_price_that_slips_is_held_back_until_it_is_meant(merit: Installa
     assert "goes from 0.3 to 0.003 USD" in accepted["message"]
     wait_until("an Event says so", lambda: any(e["reason"] == "PriceMoved" for e in merit.events(NAMESPACE, "gamma")))
     async with client(merit.url(), CONSUMER_KEY) as openai:
-        assert {(await plain(openai, MODEL, 0.0)).provider for _ in range(12)} == {"beta"}
+        assert "gamma" not in {(await plain(openai, MODEL, 0.0)).provider for _ in range(12)}
         meant = ", annotations: {merit.dev/accept-price-moves: '*'}"
         await asyncio.to_thread(merit.apply, manifests.pricing("gamma", slip, metadata=meant))
         await asyncio.to_thread(wait_until, "it serves", lambda: is_programmed(merit, "providerpricing", "gamma"))
@@ -146,8 +146,9 @@ async def test_a_price_changes_by_the_clock(merit: Installation) -> None:
     assert traffic.failures == []
     before = {s.provider for s in traffic.seen if s.ended + clocks < at}
     after = {s.provider for s in traffic.seen if s.started + clocks > at}
-    assert (before, after) == ({"beta"}, {"gamma"})
-    assert len({s.snapshot for s in traffic.seen}) == 1, "nothing was pushed at that second"
+    assert before <= {"alpha", "beta"}  # close to each other: how long their answers are decides
+    assert after == {"gamma"}
+    assert len({s.snapshot for s in traffic.seen}) == 1, "something was pushed at that second"
     wait_until(
         "the route's status shows the new cheapest",
         lambda: merit.get("modelroute", MODEL, "-n", NAMESPACE)["status"]["cheapest"].endswith("gamma/gamma-large"),
