@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from merit_crds.compile import Compiled, Force, Translations, compile_resources
@@ -48,7 +49,7 @@ _KNOWN_VERSIONS = 16
 
 
 class Controller:
-    """Owns what is compiled, and hands it on."""
+    """Owns what is compiled, and hands it on. `clock` is what prices go by: seconds since the epoch."""
 
     def __init__(
         self,
@@ -58,8 +59,10 @@ class Controller:
         reflector: Reflector,
         pods: PodClient,
         copy: LastGoodCopy,
+        clock: Callable[[], float] = time.time,
     ):
         self._store, self._reflector, self._pods, self._copy = store, reflector, pods, copy
+        self._clock = clock
         self.secrets = SecretReader(client, self.notify)
         self.publisher = Publisher(pods, changed=self.look, outdone=self._outdone)
         self.writer = StatusWriter(client, leads=lambda: self.elector.leads, seen=store.seen, again=self.look)
@@ -178,7 +181,7 @@ class Controller:
     def _rest(self) -> float:
         """Seconds until something is due: a list, or a status after a price has changed by the clock."""
         current_until = self._compiled.current_until if self._compiled else math.inf
-        return min(self._list_at - time.monotonic(), current_until - time.time())
+        return min(self._list_at - time.monotonic(), current_until - self._clock())
 
     async def _turn(self) -> None:
         self.turned_at, first = time.monotonic(), self._compiled is None
@@ -195,7 +198,7 @@ class Controller:
         resources = self._store.resource_set(dict(self.secrets.values))
         started = time.perf_counter()
         compiled = await asyncio.to_thread(
-            compile_resources, resources, self._previous, self._translations, at=time.time()
+            compile_resources, resources, self._previous, self._translations, at=self._clock()
         )
         metrics.COMPILE_SECONDS.observe(time.perf_counter() - started)
         if self._compiled is None or compiled.version != self._compiled.version:
