@@ -10,6 +10,7 @@ a cut. Requests go to each pod in turn, so that none is missed.
 import argparse
 import asyncio
 import itertools
+import math
 import signal
 import statistics
 import sys
@@ -58,8 +59,19 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Cut:
+    """One cut as it was applied. `began`: when kubectl started, seconds of the monotonic clock."""
+
+    name: str
+    began: float
+    returned: float
+    """Seconds from then."""
+    killed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
-    """One cut. Seconds from kubectl's start."""
+    """What came of a cut. Seconds from kubectl's start."""
 
     returned: float
     last_old: float
@@ -141,7 +153,7 @@ def cuts(count: int) -> Iterator[tuple[str, dict[str, tuple[str, str]]]]:
 async def measure(merit: Installation, pods: list[str], count: int, rate: float) -> tuple[list[Change], Load]:
     """Makes the changes under load. Raises AssertionError where an answer mixes two lists."""
     lists = [manifests.PRICES]
-    changes: list[Change] = []
+    made: list[Cut] = []
     timeout = aiohttp.ClientTimeout(total=30)
     headers = {"Authorization": f"Bearer {CONSUMER_KEY}"}
     async with aiohttp.ClientSession(
@@ -158,17 +170,16 @@ async def measure(merit: Installation, pods: list[str], count: int, rate: float)
             began = time.monotonic()
             lists.append(prices)
             await asyncio.to_thread(merit.apply, manifests.pricing(name, prices[name]))
-            returned = time.monotonic()
-            changes.append(await arrived(load, name, began, returned - began, killed=killed))
-            shown = changes[-1]
-            print(f"{number:3} {name}: kubectl {shown.returned:.3f} s, last old {shown.last_old:.3f} s", flush=True)
+            made.append(Cut(name, began, time.monotonic() - began, killed))
+            await arrived(load, name, began)
+            print(f"{number:3} {name}: kubectl {made[-1].returned:.3f} s", flush=True)
         load.stop()
         await running
     check(load.answers, lists)
-    return changes, load
+    return changes(made, load.answers), load
 
 
-async def arrived(load: Load, name: str, began: float, returned: float, *, killed: bool) -> Change:
+async def arrived(load: Load, name: str, began: float) -> None:
     """Waits until every pod sends its requests to the vendor that was cut, and for a while nothing else."""
     deadline = began + PATIENCE
     while time.monotonic() < deadline:
@@ -176,9 +187,19 @@ async def arrived(load: Load, name: str, began: float, returned: float, *, kille
         since = [a for a in load.answers if a.started > began]
         old = max((a.started for a in since if a.provider != name), default=began)
         if since and max(a.started for a in since) - old > QUIET:
-            new = min(a.started for a in since if a.provider == name)
-            return Change(returned, old - began, new - began, killed)
+            return
     raise AssertionError(f"{name} does not get all requests within {PATIENCE} s")
+
+
+def changes(made: list[Cut], answers: list[Answer]) -> list[Change]:
+    """Of all requests from a cut to the next one: an answer that came late counts by when it was asked for."""
+    found = []
+    for cut, end in zip(made, [cut.began for cut in made[1:]] + [math.inf], strict=True):
+        window = [a for a in answers if cut.began < a.started <= end]
+        old = max((a.started for a in window if a.provider != cut.name), default=cut.began)
+        new = min(a.started for a in window if a.provider == cut.name)
+        found.append(Change(cut.returned, old - cut.began, new - cut.began, cut.killed))
+    return found
 
 
 def check(answers: list[Answer], lists: list[dict[str, tuple[str, str]]]) -> None:
@@ -233,23 +254,23 @@ The leading operator was killed (SIGKILL) just before change {number}: there the
 """
 
 
-def page(changes: list[Change], load: Load, pods: int, rate: float) -> str:
+def page(measured: list[Change], load: Load, pods: int, rate: float) -> str:
     """Markdown."""
     machine = describe()
-    usual = [change for change in changes if not change.killed]
+    usual = [change for change in measured if not change.killed]
     rows = [
         f"| {i} | {c.returned:.3f} | {c.first_new:.3f} | {c.last_old:.3f} | {'leader killed' if c.killed else ''} |"
-        for i, c in enumerate(changes, 1)
+        for i, c in enumerate(measured, 1)
     ]
     return _PAGE.format(
-        count=len(changes),
+        count=len(measured),
         pods=pods,
         rate=rate,
         since_start=_spread([c.last_old for c in usual]),
         since_return=_spread([max(0.0, c.last_old - c.returned) for c in usual]),
         usual=len(usual),
         every=1000 * pods / rate,
-        killed="".join(_KILLED.format(number=i, seconds=c.last_old) for i, c in enumerate(changes, 1) if c.killed),
+        killed="".join(_KILLED.format(number=i, seconds=c.last_old) for i, c in enumerate(measured, 1) if c.killed),
         answers=len(load.answers),
         failures=len(load.failures),
         late=1000 * load.late,
@@ -286,10 +307,10 @@ def main() -> int:
         wait_until("the route is programmed", lambda: _programmed(merit, options.pods), seconds=60)
         time.sleep(SETTLING)  # starting pods takes both cores
         pods: list[Any] = [pod["status"]["podIP"] for pod in merit.pods("dataplane")]
-        changes, load = asyncio.run(measure(merit, pods, options.changes, options.rate))
+        measured, load = asyncio.run(measure(merit, pods, options.changes, options.rate))
     finally:
         lab.stop()
-    text = page(changes, load, options.pods, options.rate)
+    text = page(measured, load, options.pods, options.rate)
     options.output.write_text(text, encoding="utf-8")
     print(text)
     return 1 if load.failures else 0
