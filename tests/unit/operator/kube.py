@@ -20,7 +20,6 @@ class FakeKube:
         self.failing = 0
         self.watches = 0
         self.accepts: list[str] = []
-        self.writes: list[str] = []
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """One request."""
@@ -35,7 +34,6 @@ class FakeKube:
             return response
         if request.method in ("PATCH", "POST"):
             self.objects[request.path] = json.loads(await request.read())
-            self.writes.append(request.path)
         found = self.objects.get(request.path)
         if found is None:
             return web.json_response({"message": "not found"}, status=404)
