@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from merit_crds.pricing import Usage, price_details, rates_in_force, stamped, tier_in_force, usd
+from merit_crds.pricing import price_details, rates_in_force, stamped, tier_in_force, usd
 from merit_dataplane.dispatch.bid import Bid
 from merit_dataplane.dispatch.legs import Leg
 from merit_dataplane.dispatch.merit_order import explain
@@ -63,8 +63,7 @@ def _rebalancing(tier: TierPlan, now: float) -> Document:
 def _bid(bid: Bid, tier: TierPlan, now: float) -> Document:
     target, learned = bid.target, bid.target.learned
     warm = bid.warm
-    uncached = bid.input - warm.cached - warm.written
-    cost = price_details(bid.charge, Usage(uncached, bid.output, warm.cached, warm.written))
+    cost = price_details(bid.charge, warm.usage(bid.input, bid.output))
     held = tier_in_force(bid.charge.context_tiers, bid.input)
     rates, _ = rates_in_force(bid.charge.rates, bid.charge.context_tiers, bid.input)
     slowness = learned.slowness(50, now)

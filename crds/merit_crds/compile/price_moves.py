@@ -3,6 +3,7 @@ for per million tokens. Such a list is held back until an annotation says that i
 
 from collections.abc import Iterator, Mapping
 
+from merit_crds.compile.prices import FIELDS
 from merit_crds.compile.translate import Entry
 from merit_crds.conditions import Reason
 from merit_crds.pricing import usd
@@ -14,7 +15,6 @@ ACCEPT_MOVES = "merit.dev/accept-price-moves"
 """Annotation of a ProviderPricing: models whose moves are meant, with commas between them, or `*`."""
 DEFAULT_FACTOR = 10
 _RATES = {"input": 10**6, "output": 10**6, "cached_input": 10**6, "cache_write": 10**6, "request": 1}
-_FIELDS = {"cached_input": "cachedInput", "cache_write": "cacheWrite"}
 
 
 def held_back(
@@ -54,7 +54,7 @@ def _moves(model: str, old: ModelPrice, new: ModelPrice, factor: int) -> Iterato
             prices = (getattr(before.rates, name), getattr(after.rates, name))
             if max(prices) > min(prices) * factor and _named(name, before.rates, after.rates):
                 was, becomes = (usd(price * unit) for price in prices)
-                yield f"{_FIELDS.get(name, name)} of {model!r}{where} goes from {was} to {becomes} USD"
+                yield f"{FIELDS.get(name, name)} of {model!r}{where} goes from {was} to {becomes} USD"
 
 
 def _named(name: str, before: Rates, after: Rates) -> bool:

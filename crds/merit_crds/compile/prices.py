@@ -42,8 +42,8 @@ from merit_crds.v1alpha1.prices import ContextTiers
 from merit_crds.v1alpha1.schedules import Day, WindowSpec
 
 Path = tuple[str | int, ...]
-_FIELDS = {"input": "input", "output": "output", "cached_input": "cachedInput", "cache_write": "cacheWrite"}
-_SPECIAL_FIELDS = {
+FIELDS = {"input": "input", "output": "output", "cached_input": "cachedInput", "cache_write": "cacheWrite"}
+SPECIAL_FIELDS = {
     "cache_write_1h": "cacheWrite1h",
     "reasoning": "reasoning",
     "image_input": "imageInput",
@@ -52,7 +52,7 @@ _SPECIAL_FIELDS = {
     "cached_audio_input": "cachedAudioInput",
     "audio_output": "audioOutput",
 }
-_SPECIAL = frozenset(_SPECIAL_FIELDS)
+_SPECIAL = frozenset(SPECIAL_FIELDS)
 _PER_TOKEN, _PER_CALL = 10**6, 10**12
 _DAYS = {day: 1 << bit for bit, day in enumerate(get_args(Day))}
 _EVERY_DAY = reduce(or_, _DAYS.values())
@@ -286,10 +286,10 @@ def _falling(path: Path, prices: Prices, tiers: tuple[ContextTierSpec, ...]) -> 
 
 def _fallen(low: Rates, high: Rates) -> Iterator[str]:
     """Fields in which rates are lower than those that should be below them."""
-    yield from (field for name, field in _FIELDS.items() if getattr(high, name) < getattr(low, name))
+    yield from (field for name, field in FIELDS.items() if getattr(high, name) < getattr(low, name))
     if low.special or high.special:
         below, above = special_rates(low), special_rates(high)
-        yield from (field for name, field in _SPECIAL_FIELDS.items() if getattr(above, name) < getattr(below, name))
+        yield from (field for name, field in SPECIAL_FIELDS.items() if getattr(above, name) < getattr(below, name))
 
 
 def _schedule_problems(i: int, schedule: ScheduleSpec) -> Iterator[Problem]:

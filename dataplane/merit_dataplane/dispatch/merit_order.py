@@ -22,8 +22,10 @@ from merit_dataplane.warmth.warmth import COLD
 from merit_dataplane.wire.features import names
 from merit_dataplane.wire.openai_request import Call
 
-_new, _ADMISSIBLE, _INCAPABLE = tuple.__new__, Standing.ADMISSIBLE, Standing.INCAPABLE
+_new, _ADMISSIBLE, _MISSES = tuple.__new__, Standing.ADMISSIBLE, Standing.MISSES_OBJECTIVE
+_UNAVAILABLE, _INCAPABLE = Standing.UNAVAILABLE, Standing.INCAPABLE
 """In the hot loop a named tuple's own constructor, and a look into an enum, are what takes longest."""
+_NO_RANK: tuple[float, ...] = ()
 
 
 def merit_order(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | None = None) -> list[Bid]:
@@ -32,9 +34,7 @@ def merit_order(tier: TierPlan, call: Call, now: float, wall: float, prefix: Pre
     `now` is `loop.time()`; `wall` is the epoch second at which prices are looked up where time changes them.
     `prefix` is of a prompt that providers may have in their caches.
     """
-    bids = _bids(tier, call, now, wall)
-    if prefix is not None:
-        bids = warmed(bids, prefix, wall)
+    bids = _bids(tier, call, now, wall, prefix)
     if tier.narrows or call.steering is not None:
         bids = [bid for bid in _narrowed(bids, tier, call, now) if bid[0] < _INCAPABLE]
     else:
@@ -45,10 +45,7 @@ def merit_order(tier: TierPlan, call: Call, now: float, wall: float, prefix: Pre
 
 def explain(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | None = None) -> list[Bid]:
     """Bids of all candidates, each with the reason why it is not first."""
-    bids = _bids(tier, call, now, wall)
-    if prefix is not None:
-        bids = warmed(bids, prefix, wall)
-    return sorted(_narrowed(bids, tier, call, now), key=by_merit)
+    return sorted(_narrowed(_bids(tier, call, now, wall, prefix), tier, call, now), key=by_merit)
 
 
 def _narrowed(bids: list[Bid], tier: TierPlan, call: Call, now: float) -> list[Bid]:
@@ -73,7 +70,7 @@ def _allowed(bid: Bid, tier: TierPlan, call: Call, now: float) -> Bid:
     return bid
 
 
-def _bids(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
+def _bids(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | None) -> list[Bid]:
     """The hot loop: a candidate in good standing is found so with a few comparisons and two calls."""
     bids = []
     features, estimated, output_limit, choices = call.features, call.input_tokens, call.output_limit, call.choices
@@ -95,55 +92,27 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float) -> list[Bid]:
         else:
             price = input_tokens * rates.input + output * rates.output + rates.request
         provider, account, name = target.provider, target.provider.account, target.name
+        standing, rank, reason = _ADMISSIBLE, _NO_RANK, ""
         if (
             features & ~target.features
             or 0 < target.context_window < input_tokens + output_limit
             or 0 < target.max_output_tokens < output_limit
             or (service_tier and charge is tariff)
         ):
-            bids.append(
-                Bid(
-                    Standing.INCAPABLE,
-                    (),
-                    price,
-                    name,
-                    target,
-                    tariff,
-                    charge,
-                    input_tokens,
-                    output,
-                    _incapable(target, call),
-                )
-            )
+            standing, reason = _INCAPABLE, _incapable(target, call)
         elif (
             now < account.cooling_until
             or account.concurrent
             or account.per_minute
             or provider.endpoints[0].health.open_until
         ) and (reason := _unavailable(target, now)):
-            bids.append(
-                Bid(Standing.UNAVAILABLE, (), price, name, target, tariff, charge, input_tokens, output, reason)
-            )
+            standing = _UNAVAILABLE
         elif (has_ceiling or target.accuracy < tier.accuracy) and (miss := _misses(tier, target, call, now)):
-            bids.append(
-                Bid(
-                    Standing.MISSES_OBJECTIVE,
-                    miss[:2],
-                    price,
-                    name,
-                    target,
-                    tariff,
-                    charge,
-                    input_tokens,
-                    output,
-                    miss[2],
-                )
-            )
-        else:
-            bids.append(
-                _new(Bid, (_ADMISSIBLE, (), price, name, target, tariff, charge, input_tokens, output, "", COLD))
-            )
-    return bids
+            standing, rank, reason = _MISSES, miss[:2], miss[2]
+        bids.append(
+            _new(Bid, (standing, rank, price, name, target, tariff, charge, input_tokens, output, reason, COLD))
+        )
+    return bids if prefix is None else warmed(bids, prefix, wall)
 
 
 def _incapable(target: Target, call: Call) -> str:

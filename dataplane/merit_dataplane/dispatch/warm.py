@@ -1,6 +1,6 @@
 """Bids at what they cost with the prompt's beginning in the provider's own cache, or written to it."""
 
-from merit_crds.pricing import Usage, price_details
+from merit_crds.pricing import price_details
 from merit_dataplane.dispatch.bid import Bid
 from merit_dataplane.warmth.prefix import Prefix
 from merit_dataplane.warmth.warmth import COLD
@@ -12,7 +12,7 @@ def warmed(bids: list[Bid], prefix: Prefix, wall: float) -> list[Bid]:
     for bid in bids:
         warmth = bid.target.warmth
         if warmth is not None and (warm := warmth.expected(prefix, bid.input, wall)) is not COLD:
-            usage = Usage(bid.input - warm.cached - warm.written, bid.output, warm.cached, warm.written)
-            bid = bid._replace(cost=price_details(bid.charge, usage).total, warm=warm)  # noqa: PLW2901
+            cost = price_details(bid.charge, warm.usage(bid.input, bid.output)).total
+            bid = bid._replace(cost=cost, warm=warm)  # noqa: PLW2901
         made.append(bid)
     return made

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-import msgspec
-
-from merit_crds.snapshot import Charge, ModelPrice, Rates, Schedule, SpecialRates, Tariff, Window
+from merit_crds.compile.prices import FIELDS, SPECIAL_FIELDS
+from merit_crds.snapshot import Charge, ModelPrice, Rates, Schedule, Tariff, Window
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun", "holidays")
 _EVERY_DAY = 0xFF
 _OF_WHOLE = ("output", "request")
 """What a tier that prices the excess alone leaves as it is."""
-_FOLLOWS = {"cachedInput": "input", "cacheWrite": "input"}
-_SPECIAL_FOLLOWS = {
+_FOLLOWS = {
+    "cachedInput": "input",
+    "cacheWrite": "input",
     "cacheWrite1h": "cacheWrite",
     "reasoning": "output",
     "imageInput": "input",
@@ -22,7 +22,6 @@ _SPECIAL_FOLLOWS = {
     "cachedAudioInput": "cachedInput",
     "audioOutput": "output",
 }
-_SPECIAL = dict(zip(SpecialRates.__struct_fields__, _SPECIAL_FOLLOWS, strict=True))
 
 
 class Place(NamedTuple):
@@ -95,14 +94,11 @@ def _charge(place: Place, charge: Charge) -> Fields:
 
 def _rates(place: Place, rates: Rates) -> Iterator[tuple[tuple[Place, str], Amount]]:
     """What equals the price that it would follow is not told: it says nothing of its own."""
-    plain = {
-        "input": rates.input, "output": rates.output,
-        "cachedInput": rates.cached_input, "cacheWrite": rates.cache_write,
-    }  # fmt: skip
-    special = msgspec.structs.asdict(rates.special) if rates.special else {}
-    everything = plain | {_SPECIAL[name]: value for name, value in special.items()}
+    everything = {field: getattr(rates, name) for name, field in FIELDS.items()}
+    if rates.special:
+        everything |= {field: getattr(rates.special, name) for name, field in SPECIAL_FIELDS.items()}
     for name, pico in everything.items():
-        follows = (_FOLLOWS | _SPECIAL_FOLLOWS).get(name)
+        follows = _FOLLOWS.get(name)
         if follows is None or pico != everything[follows]:
             yield (place, name), Amount(pico)
     if rates.request:

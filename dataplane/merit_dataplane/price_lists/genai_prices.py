@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from merit_dataplane.price_lists.quote import (
+    NO_CLASS,
     ContextTier,
     Listing,
     Period,
@@ -37,7 +38,6 @@ _CLASSES = {
     "requests_kcount": "request",
 }
 _PER_THOUSAND = Decimal(1000)
-_NO_CLASS = "is no price per token of a class that ProviderPricing has"
 
 
 def read(document: Any) -> Listing:
@@ -98,7 +98,7 @@ def _tariff(prices: Mapping[str, Any], path: str, unsaid: list[Unsaid]) -> Tarif
         name = _CLASSES.get(field)
         base = number(value.get("base")) if isinstance(value, Mapping) else number(value)
         if name is None or base is None:
-            unsaid.append(Unsaid(f"{path}.{field}", told(value), _NO_CLASS))
+            unsaid.append(Unsaid(f"{path}.{field}", told(value), NO_CLASS))
             continue
         usual[name] = base / _PER_THOUSAND if name == "request" else base
         for start, price in _tiers(value):

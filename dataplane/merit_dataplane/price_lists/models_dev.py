@@ -14,7 +14,7 @@ from merit_dataplane.price_lists.quote import (
     Tariff,
     Unsaid,
     mapping,
-    number,
+    prices_of,
     tokens,
     told,
 )
@@ -29,7 +29,7 @@ _CLASSES = {
     "output_audio": "audioOutput",
 }
 _OVER_200K = "context_over_200k"
-_NO_CLASS = "is no price per token of a class that ProviderPricing has"
+_NOT_PRICES = {"tiers", "tier", "context", _OVER_200K}
 
 
 def read(document: Any) -> Listing:
@@ -62,17 +62,8 @@ def _quote(provider: str, key: str, model: Mapping[str, Any], unsaid: list[Unsai
 
 
 def _prices(cost: Mapping[str, Any], path: str, unsaid: list[Unsaid]) -> dict[str, Decimal]:
-    made = {}
-    for field, value in cost.items():
-        price, name = number(value), _CLASSES.get(field)
-        if field in ("tiers", "tier", "context", _OVER_200K):
-            continue
-        if name is None or price is None:
-            if price != 0:
-                unsaid.append(Unsaid(f"{path}.{field}", told(value), _NO_CLASS))
-        else:
-            made[name] = price
-    return made
+    fields = {name: value for name, value in cost.items() if name not in _NOT_PRICES}
+    return prices_of(fields, _CLASSES, path, unsaid, tokens_per_price=1_000_000)
 
 
 def _tiers(cost: Mapping[str, Any], path: str, unsaid: list[Unsaid]) -> list[ContextTier]:

@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 from merit_dataplane.price_lists.quote import (
-    MILLION,
     ContextTier,
     Listing,
     Quote,
@@ -17,6 +16,7 @@ from merit_dataplane.price_lists.quote import (
     Unsaid,
     mapping,
     number,
+    prices_of,
     tokens,
     told,
 )
@@ -90,14 +90,4 @@ def _model(model: Mapping[str, Any], place: int, unsaid: list[Unsaid]) -> Quote 
 
 
 def _prices(pricing: Mapping[str, Any], path: str, unsaid: list[Unsaid]) -> dict[str, Decimal]:
-    made = {}
-    for field, value in pricing.items():
-        price, name = number(value), _CLASSES.get(field)
-        if price is None or name is None:
-            if price != 0:
-                unsaid.append(
-                    Unsaid(f"{path}.{field}", told(value), "is no price per token of a class that ProviderPricing has")
-                )
-        else:
-            made[name] = price if name == "request" else price * MILLION
-    return made
+    return prices_of(pricing, _CLASSES, path, unsaid, tokens_per_price=1)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from merit_dataplane.price_lists.quote import MILLION, Listing, Quote, Tariff, Unsaid, mapping, number, told
+from merit_dataplane.price_lists.quote import MILLION, NO_CLASS, Listing, Quote, Tariff, Unsaid, mapping, number, told
 
 _CENTS = Decimal(100)
 _CLASSES = {
@@ -23,7 +23,6 @@ _CLASSES = {
     "cache_read_audio_input_token": "cachedAudioInput",
     "response_audio_token": "audioOutput",
 }
-_NO_CLASS = "is no price per token of a class that ProviderPricing has"
 
 
 def read(document: Any, provider: str) -> Listing:
@@ -55,7 +54,7 @@ def _quote(provider: str, name: str, config: Mapping[str, Any], unsaid: list[Uns
             unsaid.append(Unsaid(path, told(fields), "is not USD: the model's prices are left out"))
             prices = {}
         elif section not in ("currency", "calculate"):
-            unsaid.append(Unsaid(path, told(fields), _NO_CLASS))
+            unsaid.append(Unsaid(path, told(fields), NO_CLASS))
     return Quote(
         provider=provider,
         model=name,
@@ -74,4 +73,4 @@ def _take(fields: Mapping[str, Any], path: str, prices: dict[str, Decimal], unsa
         if field in _CLASSES and price is not None:
             prices.setdefault(_CLASSES[field], price / _CENTS * MILLION)
         elif price != 0:
-            unsaid.append(Unsaid(f"{path}.{field}", told(value), _NO_CLASS))
+            unsaid.append(Unsaid(f"{path}.{field}", told(value), NO_CLASS))

@@ -1,11 +1,13 @@
 """What a price list says of one model: between the readers and the writer. Prices are exact decimals."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 MILLION = Decimal(1_000_000)
+NO_CLASS = "is no price per token of a class that ProviderPricing has"
 Prices = Mapping[str, Decimal]
 """By class, named as in ProviderPricing (input, output, cachedInput …): USD per million tokens; `request` per call."""
 
@@ -74,7 +76,7 @@ class Quote:
     path: str
     """Its key in the source."""
     tariff: Tariff
-    service_tiers: Mapping[str, Tariff] = field(default_factory=dict)
+    service_tiers: Mapping[str, Tariff] = dataclass_field(default_factory=dict)
     schedules: tuple[Schedule, ...] = ()
     periods: tuple[Period, ...] = ()
     capabilities: frozenset[str] | None = None
@@ -120,6 +122,23 @@ def number(value: Any) -> Decimal | None:
     except ArithmeticError:
         return None
     return made if made.is_finite() else None
+
+
+def prices_of(
+    fields: Mapping[str, Any], classes: Mapping[str, str], path: str, unsaid: list[Unsaid], *, tokens_per_price: int
+) -> dict[str, Decimal]:
+    """Prices of the classes that fields are named after, for a source that prices so many tokens at once.
+
+    What is no such price, and not 0, is added to `unsaid`.
+    """
+    made = {}
+    for field, value in fields.items():
+        price, name = number(value), classes.get(field)
+        if price is not None and name is not None:
+            made[name] = price if name == "request" else price * (MILLION / tokens_per_price)
+        elif price != 0:
+            unsaid.append(Unsaid(f"{path}.{field}", told(value), NO_CLASS))
+    return made
 
 
 def tokens(value: Any) -> int:

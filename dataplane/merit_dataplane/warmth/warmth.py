@@ -36,6 +36,10 @@ class Warm(NamedTuple):
     age: int
     """Which of the ages it has."""
 
+    def usage(self, input_tokens: int, output_tokens: int) -> Usage:
+        """The usage that is expected of a request of so many tokens."""
+        return Usage(input_tokens - self.cached - self.written, output_tokens, self.cached, self.written)
+
 
 COLD = Warm(0, 0, 0, -1)
 

@@ -31,13 +31,15 @@ class _Message(msgspec.Struct):
     usage: dict[str, Any] | None = None
 
 
-class _Error(msgspec.Struct):
+class AnthropicError(msgspec.Struct):
+    """What went wrong, in Anthropic's words."""
+
     type: str = ""
     message: str = ""
 
 
 class _ErrorBody(msgspec.Struct):
-    error: _Error
+    error: AnthropicError
 
 
 _message = msgspec.json.Decoder(_Message)

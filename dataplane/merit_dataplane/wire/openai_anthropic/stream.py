@@ -7,7 +7,7 @@ import msgspec
 
 from merit_crds.pricing import CostDetails, Usage
 from merit_dataplane.wire.errors import error_body
-from merit_dataplane.wire.openai_anthropic.answer import PLAIN, cited_in, detail
+from merit_dataplane.wire.openai_anthropic.answer import PLAIN, AnthropicError, cited_in, detail
 from merit_dataplane.wire.openai_anthropic.usage import finish_reason, openai_usage, service_tier
 from merit_dataplane.wire.openai_response import usage_of, with_cost
 from merit_dataplane.wire.server_sent_events import EventReader, MalformedStreamError
@@ -32,18 +32,13 @@ class _Start(msgspec.Struct):
     usage: dict[str, Any] | None = None
 
 
-class _Error(msgspec.Struct):
-    type: str = ""
-    message: str = ""
-
-
 class _Event(msgspec.Struct):
     type: str
     message: _Start | None = None
     content_block: dict[str, Any] | None = None
     delta: _Delta | None = None
     usage: dict[str, Any] | None = None
-    error: _Error | None = None
+    error: AnthropicError | None = None
 
 
 _event = msgspec.json.Decoder(_Event)
@@ -100,7 +95,7 @@ class AnthropicStream:
                 return self._ended()
             case "error":
                 self.failed = True
-                error = event.error or _Error()
+                error = event.error or AnthropicError()
                 return b"data: " + error_body(error.message, kind=error.type, code=error.type or None) + b"\n\n"
         return b""  # a ping, or what is newer than this
 
