@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
@@ -29,9 +28,9 @@ sys.path.insert(0, str(ROOT))  # modules are bench.something
 
 from bench.machine import describe  # noqa: E402
 from tests.cluster.e2e import manifests  # noqa: E402
-from tests.cluster.e2e.installation import IMAGE_DATAPLANE, SYSTEM, Installation, wait_until  # noqa: E402
-from tests.cluster.e2e.manifests import CONSUMER_KEY, MODEL, NAMESPACE  # noqa: E402
-from tests.cluster.lab.lab import Lab  # noqa: E402
+from tests.cluster.e2e.installation import Installation  # noqa: E402
+from tests.cluster.e2e.manifests import CONSUMER_KEY, MODEL  # noqa: E402
+from tests.cluster.e2e.shop import shop  # noqa: E402
 
 PORT = 8080
 CUT = Decimal("0.6")
@@ -294,30 +293,14 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=200.0, help="requests per second, of all pods together")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/price-cut.md")
     options = parser.parse_args()
-    lab = Lab()
-    lab.start(full=True)
-    try:
-        lab.build_and_load_images()
-        merit = Installation(lab)
-        merit.install("--set", f"dataplane.replicas={options.pods}")
-        merit.apply(manifests.everything(IMAGE_DATAPLANE))
-        for name in manifests.PROVIDERS:
-            lab.kubectl("rollout", "status", f"deployment/{name}", "-n", NAMESPACE, "--timeout=120s")
-        lab.kubectl("rollout", "status", "deployment/merit-dataplane", "-n", SYSTEM, "--timeout=120s")
-        wait_until("the route is programmed", lambda: _programmed(merit, options.pods), seconds=60)
+    with shop("--set", f"dataplane.replicas={options.pods}") as merit:
         time.sleep(SETTLING)  # starting pods takes both cores
-        pods: list[Any] = [pod["status"]["podIP"] for pod in merit.pods("dataplane")]
+        pods: list[str] = [pod["status"]["podIP"] for pod in merit.pods("dataplane")]
         measured, load = asyncio.run(measure(merit, pods, options.changes, options.rate))
-    finally:
-        lab.stop()
     text = page(measured, load, options.pods, options.rate)
     options.output.write_text(text, encoding="utf-8")
     print(text)
     return 1 if load.failures else 0
-
-
-def _programmed(merit: Installation, pods: int) -> bool:
-    return bool(merit.get("modelroute", MODEL, "-n", NAMESPACE).get("status", {}).get("programmed") == f"{pods}/{pods}")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.shared import SHARED_DATA
+
 _HERE = Path(__file__).parents[1] / "cassettes"
-_SHARED = Path(__file__).parents[3] / "shared/data/cassettes"
+_SHARED = SHARED_DATA / "cassettes"
 
 
 @dataclass(frozen=True)

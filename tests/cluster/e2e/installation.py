@@ -102,6 +102,12 @@ class Installation:
         conditions = self.get(kind, name, "-n", namespace).get("status", {}).get("conditions", [])
         return next((c for c in conditions if c["type"] == condition), {})
 
+    def is_programmed(self, kind: str, name: str, namespace: str) -> bool:
+        """Programmed, at the newest generation."""
+        generation = self.get(kind, name, "-n", namespace)["metadata"]["generation"]
+        condition = self.condition(kind, name, namespace, "Programmed")
+        return condition.get("status") == "True" and condition["observedGeneration"] == generation
+
 
 def wait_until(what: str, true: Callable[[], object], *, seconds: float = 30.0, every: float = 0.1) -> float:
     """Waits until `true()` is; returns the seconds it took. Fails with the last value."""

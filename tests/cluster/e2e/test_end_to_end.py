@@ -16,8 +16,8 @@ from openai import AsyncOpenAI
 from tests.cluster.e2e import manifests
 from tests.cluster.e2e.installation import IMAGE_DATAPLANE, SYSTEM, Installation, wait_until
 from tests.cluster.e2e.manifests import CONSUMER_KEY, MODEL, NAMESPACE
+from tests.cluster.e2e.shop import shop
 from tests.cluster.e2e.traffic import Seen, client, plain, steady
-from tests.cluster.lab.lab import Lab
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 
@@ -25,26 +25,13 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 @pytest.fixture(scope="module")
 def merit() -> Iterator[Installation]:
     """The chart installed, simulated vendors and resources applied, everything programmed."""
-    lab = Lab()
-    lab.start(full=True)
-    try:
-        lab.build_and_load_images()
-        installation = Installation(lab)
-        installation.install()
-        installation.apply(manifests.everything(IMAGE_DATAPLANE))
-        for name in manifests.PROVIDERS:
-            lab.kubectl("rollout", "status", f"deployment/{name}", "-n", NAMESPACE, "--timeout=120s")
-        wait_until("the route is programmed", lambda: is_programmed(installation, "modelroute", MODEL), seconds=60)
+    with shop() as installation:
         yield installation
-    finally:
-        lab.stop()
 
 
 def is_programmed(merit: Installation, kind: str, name: str) -> bool:
-    """Programmed, at the newest generation."""
-    resource = merit.get(kind, name, "-n", NAMESPACE)
-    condition = merit.condition(kind, name, NAMESPACE, "Programmed")
-    return condition.get("status") == "True" and condition["observedGeneration"] == resource["metadata"]["generation"]
+    """One of the shop's."""
+    return merit.is_programmed(kind, name, NAMESPACE)
 
 
 def billed_right(seen: Seen, lists: list[dict[str, tuple[str, str]]]) -> bool:

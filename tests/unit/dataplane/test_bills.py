@@ -29,11 +29,6 @@ def of_vendor(file: Path) -> tuple[str, Any]:
     return pricing, yaml.safe_load(listed)
 
 
-def speaking(protocol: str, url: str) -> str:
-    """The Provider."""
-    return provider("vendor", url).replace("protocol: OpenAI", f"protocol: {protocol}")
-
-
 def added_up(text: str) -> Decimal:
     """Products added up: `10 * 1.25 + 7351 * 2`."""
     products = (prod(map(Decimal, product.split(" * ")), start=Decimal(1)) for product in text.split(" + "))
@@ -81,7 +76,10 @@ async def test_a_vendors_bill(file: Path, clock: Clock, tmp_path: Path, capsys: 
         )
         for model, name in models.items()
     ]
-    async with scripted(vendor) as url, gateway(speaking(protocol, url), pricing, *routes, CONSUMER) as merit:
+    async with (
+        scripted(vendor) as url,
+        gateway(provider("vendor", url, protocol=protocol), pricing, *routes, CONSUMER) as merit,
+    ):
         for case in cases:
             current.append(case)
             clock.set(case.get("at", "2026-08-03T12:00:00Z"))

@@ -175,7 +175,7 @@ def known(tier: TierPlan, place: int, seconds: float, now: float) -> None:
 
 
 @settings(max_examples=8, deadline=None)
-@given(seed=st.integers(0, 10**6), dear=st.sampled_from([1.5, 2, 5, 10]))
+@given(seed=st.integers(0, 10**6), dear=st.sampled_from([1.5, 2, 5, 10, 40]))
 def test_the_share_and_the_extra_cost_of_exploration_are_bounded(seed: int, dear: float) -> None:
     tier = Tier(
         'exploration: {share: "0.02"}', seed=seed, a="1", b=str(dear),

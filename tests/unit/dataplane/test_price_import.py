@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from merit_crds.manifest import read
 from merit_crds.resources import ResourceSet
 from merit_dataplane.cli import main
 from merit_dataplane.price_lists.writing import price_text
+from tests.support.shared import SHARED_DATA
 
-SHARED = Path(os.environ.get("MERIT_SHARED", Path(__file__).parents[4] / "shared")) / "data" / "prices"
+SHARED = SHARED_DATA / "prices"
 SNAPSHOTS = sorted(SHARED.glob("litellm_snapshots/*.json.gz"))
 VENDORS = (
     "openai",
