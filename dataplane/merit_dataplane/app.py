@@ -11,10 +11,12 @@ from starlette.exceptions import HTTPException
 from merit_dataplane.dispatch.legs import legs
 from merit_dataplane.explanation import explanation
 from merit_dataplane.models import listed_model
-from merit_dataplane.request_path import RequestPath, Scope, Send, authenticate, read_body
+from merit_dataplane.request_path import RequestPath, Scope
 from merit_dataplane.resilience.guard import Receive
 from merit_dataplane.snapshots.holder import SnapshotHolder
 from merit_dataplane.snapshots.tables import Tables
+from merit_dataplane.stages.intake import authenticate, read_body
+from merit_dataplane.stages.responses import Send
 from merit_dataplane.wire.errors import RequestError, error_body
 from merit_dataplane.wire.openai_request import Operation, parse
 

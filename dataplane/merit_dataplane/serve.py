@@ -97,7 +97,7 @@ async def run(settings: Settings) -> None:
         log.info(
             "draining for %.1f s, then at most %.0f s for open requests", settings.drain_seconds, settings.grace_seconds
         )
-        gateway.path.draining = True
+        gateway.path.drain()
         await asyncio.sleep(settings.drain_seconds)
         data.should_exit = True
         await data_task

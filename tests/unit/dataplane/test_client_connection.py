@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from merit_dataplane.request_path import Send
 from merit_dataplane.servers import data_server
 from merit_dataplane.settings import Address, Settings
+from merit_dataplane.stages.responses import Send
 from tests.support.gateway import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -1,0 +1,59 @@
+"""Authenticate, and read the body: what a request has to show before it is anything."""
+
+import asyncio
+import hashlib
+
+from merit_dataplane.exchange import CLIENT_GONE, Exchange
+from merit_dataplane.resilience.guard import Receive
+from merit_dataplane.snapshots.tables import ConsumerPlan, Headers, Tables
+from merit_dataplane.wire import errors
+from merit_dataplane.wire.errors import RequestError
+
+_BODY_SECONDS = 60.0
+
+
+def in_force(exchange: Exchange) -> Tables:
+    """The tables that this request keeps to its end. Raises RequestError (503) before there are any."""
+    if exchange.tables is None:
+        raise RequestError(503, "This pod has no snapshot yet.", kind="server_error", headers=((b"retry-after", b"1"),))
+    return exchange.tables
+
+
+def authenticate(tables: Tables, headers: Headers) -> ConsumerPlan:
+    """The consumer whose key this is. Raises RequestError (401)."""
+    for name, value in headers:
+        if name == b"authorization":
+            if value[:7].lower() == b"bearer ":
+                consumer = tables.consumers.get(hashlib.sha256(value[7:].strip()).digest())
+                if consumer is not None:
+                    return consumer
+            break
+    raise errors.invalid_key()
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The whole body. Raises RequestError (413, 408)."""
+    message = await receive()  # the server ends a connection whose body doesn't begin
+    if message["type"] == "http.request" and not message.get("more_body"):
+        return _bounded(message.get("body", b""), limit)
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            while size <= limit:
+                if message["type"] == "http.disconnect":
+                    raise RequestError(CLIENT_GONE, "the client has gone", kind="client_gone")
+                pieces.append(message.get("body", b""))
+                size += len(pieces[-1])
+                if not message.get("more_body"):
+                    break
+                message = await receive()
+    except TimeoutError:
+        raise RequestError(408, f"The body did not arrive within {_BODY_SECONDS:.0f} s.") from None
+    return _bounded(b"".join(pieces), limit)
+
+
+def _bounded(body: bytes, limit: int) -> bytes:
+    if len(body) > limit:
+        raise RequestError(413, f"The body has more than {limit} bytes.", code="request_too_large")
+    return body
