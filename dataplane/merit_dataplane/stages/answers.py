@@ -50,6 +50,7 @@ class Answers:
     def keep(self, key: bytes, exchange: Exchange, route: RoutePlan, target: Target, body: bytes) -> None:
         """The answer to a miss, as the provider gave it."""
         cost = exchange.cost.total if exchange.cost is not None else 0
+        guessed = exchange.usage if exchange.estimated else None
         expires = exchange.loop.time() + route.cache_seconds
-        self._store.put(key, Kept(with_cost(body, _NOTHING), target.headers, cost, expires))
+        self._store.put(key, Kept(with_cost(body, _NOTHING, guessed), target.headers, cost, expires))
         self._ledger.cache[route.key, "miss"] += 1

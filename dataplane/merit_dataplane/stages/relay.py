@@ -26,5 +26,5 @@ class Relay:
             extra.append((b"x-merit-cost", usd(cost.total).encode()))
             if key is not None and exchange.target is not None and exchange.route is not None:
                 self._answers.keep(key, exchange, exchange.route, exchange.target, body)
-            body = with_cost(body, cost)
+            body = with_cost(body, cost, usage if exchange.estimated else None)
         await self._responses.send(exchange, send, answer.status, body, tuple(extra))

@@ -154,9 +154,10 @@ def _classified(  # noqa: PLR0917 # what was reported, and what of it is certain
     )
 
 
-def with_cost(body: bytes, cost: CostDetails) -> bytes:
+def with_cost(body: bytes, cost: CostDetails, estimated: Usage | None = None) -> bytes:
     """The body with `usage.cost` (USD) and `usage.cost_details`; every other field keeps its bytes.
 
+    `estimated` is what was booked where the provider reported nothing: SDKs refuse a `usage` without its counts.
     A body with a key that is no UTF-8 stays as it is.
     """
     try:
@@ -165,6 +166,10 @@ def with_cost(body: bytes, cost: CostDetails) -> bytes:
         return body
     given = fields.get("usage")
     usage = _fields.decode(given) if given is not None and bytes(given)[:1] == b"{" else {}
+    if estimated is not None:
+        counts = (estimated.input, estimated.all_output, estimated.input + estimated.all_output)
+        for name, count in zip(("prompt_tokens", "completion_tokens", "total_tokens"), counts, strict=True):
+            usage.setdefault(name, msgspec.Raw(b"%d" % count))
     total = usd(cost.total)
     usage["cost"] = msgspec.Raw(total.encode())
     usage["cost_details"] = msgspec.Raw(

@@ -141,6 +141,8 @@ async def test_an_answer_without_usage_is_estimated_and_marked(vendors: Vendors)
     async with over(says(b'{"choices":[]}')) as merit:
         answer = await merit.post({"model": "chat", "messages": HELLO})
         assert Decimal(answer.headers["x-merit-cost"]) > 0
+        usage = answer.json()["usage"]  # SDKs that check what they get refuse one without its counts
+        assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"] > 1
         assert json.loads(merit.log_text())["estimated"] is True
         assert "merit_usage_estimated_total" in await merit.metrics()
 
