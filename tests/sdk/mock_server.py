@@ -1,0 +1,60 @@
+"""Steady, the mock that the SDKs' own projects test them with: it answers by OpenAI's published document, and refuses
+a request that the document does not allow.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+from asyncio.subprocess import DEVNULL, STDOUT
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+
+from tests.support.gateway import eventually, free_port
+from tests.support.shared import SHARED_DATA
+
+DOCUMENT = SHARED_DATA / "openapi/openapi.yaml"
+CACHE = Path(os.environ.get("MERIT_SDK_CACHE", Path.home() / ".cache/merit-sdk"))
+_HERE = Path(__file__).parent / "mock"
+_FORMATS = [
+    f"--validator-{where}-{what}-format=brackets" for where in ("query", "form") for what in ("array", "object")
+]
+
+
+def installed() -> Path:
+    """The program, from npm by this folder's lock file. Raises CalledProcessError."""
+    folder = CACHE / "steady"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copyfile(_HERE / name, folder / name)
+    program = folder / "node_modules/.bin/steady"
+    if not program.exists():
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=folder, check=True)
+    return program
+
+
+@contextlib.asynccontextmanager
+async def steady(log: Path) -> AsyncIterator[str]:
+    """Its base URL."""
+    port = free_port()
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            installed(), "--host", "127.0.0.1", "-p", str(port), *_FORMATS, DOCUMENT,
+            stdin=DEVNULL, stdout=output, stderr=STDOUT,
+        )  # fmt: skip
+        try:
+            async with httpx.AsyncClient() as http:
+
+                async def healthy() -> bool:
+                    with contextlib.suppress(httpx.TransportError):
+                        return (await http.get(f"http://127.0.0.1:{port}/_x-steady/health")).is_success
+                    return False
+
+                await eventually(healthy, f"the mock does not start: {log}", seconds=60)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+            await process.wait()

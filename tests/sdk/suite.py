@@ -1,0 +1,66 @@
+"""An SDK's own tests, from its source distribution, in an environment of their own."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import tarfile
+import xml.etree.ElementTree as ET
+from asyncio.subprocess import PIPE, STDOUT
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.sdk.mock_server import CACHE
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Where it is."""
+
+    python: Path
+    source: Path
+
+    async def outcomes(self, base_url: str, key: str, files: tuple[str, ...], report: Path) -> dict[str, str]:
+        """Outcome by test: `passed`, `skipped`, or the first line of what went wrong."""
+        process = await asyncio.create_subprocess_exec(
+            self.python, "-m", "pytest", "-o", "addopts=", "-p", "as_consumer", "-q", "--tb=line", "-n", "2",
+            "--junit-xml", report, *files,
+            cwd=self.source, stdout=PIPE, stderr=STDOUT,
+            env={**os.environ, "TEST_API_BASE_URL": base_url, "MERIT_SDK_KEY": key, "PYTHONPATH": str(_HERE)},
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        return _read(report, output.decode(errors="replace"))
+
+
+def suite(name: str, version: str) -> Suite:
+    """Installs it once. Raises CalledProcessError."""
+    folder = CACHE / f"{name}-python-{version}"
+    python, source = folder / "venv/bin/python", folder / f"{name}-{version}"
+    wanted = _HERE / f"{name}-python.txt"
+    ready = folder / "requirements.txt"
+    if not ready.exists() or ready.read_bytes() != wanted.read_bytes():
+        folder.mkdir(parents=True, exist_ok=True)
+        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        sdist = [*pip, "download", "--no-deps", "--no-build-isolation", "--no-binary", ":all:", f"{name}=={version}"]
+        subprocess.run([*sdist, "--dest", folder], check=True)
+        with tarfile.open(folder / f"{name}-{version}.tar.gz") as archive:
+            archive.extractall(folder, filter="data")
+        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+        subprocess.run([python, *pip[1:], "install", "--requirement", wanted], check=True)
+        ready.write_bytes(wanted.read_bytes())
+    return Suite(python, source)
+
+
+def _read(report: Path, output: str) -> dict[str, str]:
+    if not report.exists():
+        raise AssertionError(output[-4000:])
+    outcomes = {}
+    for case in ET.parse(report).getroot().iter("testcase"):
+        problem = next((child for child in case if child.tag in {"failure", "error", "skipped"}), None)
+        outcome = "passed" if problem is None else "skipped"
+        if problem is not None and problem.tag != "skipped":
+            outcome = (problem.get("message") or problem.tag)[:300]
+        outcomes[f"{case.get('classname')}::{case.get('name')}"] = outcome
+    return outcomes
