@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from merit_crds.resources import Resource, ResourceId, ResourceSet
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""No limit of time: other tests may have the machine."""
+quick = settings(max_examples=60)
 NAMESPACES = ("a", "b")
 Specs = dict[ResourceId, Any]
 SECRETS = {

@@ -73,7 +73,7 @@ def test_by_default_a_cut_moves_the_next_request() -> None:
 # ---- hysteresis
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.lists(st.integers(9_810, 10_000), min_size=10, max_size=20))
 def test_prices_that_flap_within_the_percentage_switch_nobody(flaps: list[int]) -> None:
     tier = Tier('rebalancing: {hysteresisPercent: "2"}', a="1", b="1.01")
@@ -105,7 +105,7 @@ def test_who_breaks_down_is_not_held() -> None:
 # ---- ramp
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6), part=st.floats(0.05, 0.95))
 def test_the_share_follows_the_ramp(seed: int, part: float) -> None:
     tier = Tier("rebalancing: {ramp: 10m}", seed=seed, a="1", b="2")
@@ -174,7 +174,7 @@ def known(tier: TierPlan, place: int, seconds: float, now: float) -> None:
         tier.targets[place].learned.total.observe(seconds, now)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10**6), dear=st.sampled_from([1.5, 2, 5, 10, 40]))
 def test_the_share_and_the_extra_cost_of_exploration_are_bounded(seed: int, dear: float) -> None:
     tier = Tier(

@@ -114,7 +114,7 @@ _REQUESTS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(_CANDIDATES, _REQUESTS, st.integers(1, 500), st.sampled_from(["", *_FLOORS]), st.sampled_from(["", *_CEILINGS]))
 def test_requests_go_where_the_merit_order_sends_them(
     candidates: list[tuple[str, str, str, bool, str]],
@@ -167,7 +167,7 @@ def _trace(requests: list[tuple[int, int, int, int, str]], output: int) -> pl.Da
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1_781_000_000_000, 1_800_000_000_000), min_size=1, max_size=30))
 def test_time_says_the_tariff_as_it_does_for_one_request(milliseconds: list[int]) -> None:
     price = compiled_folder([PLAN / "after"]).snapshot.pricings["default/north"].models["large"]

@@ -97,7 +97,7 @@ _REQUESTS = st.lists(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(_EVERY_PRICE, _REQUESTS)
 def test_agrees_whatever_the_price_depends_on(price: ModelPrice, requests: list[tuple[Usage, int]]) -> None:
     """Service tier, hour, day, holiday, period, length, class of token, call: to the pico-dollar."""

@@ -54,7 +54,7 @@ def _end_of_prefix(turns: list[dict[str, Any]]) -> None:
     """Anthropic refuses a conversation whose last words are the assistant's and end in white space."""
     if turns and turns[-1]["role"] == "assistant":
         last = turns[-1]["content"][-1]
-        if last["type"] == "text":
+        if last["type"] == "text" and isinstance(last.get("text"), str):
             last["text"] = last["text"].rstrip()
             if not last["text"]:
                 turns[-1]["content"].pop()
@@ -65,8 +65,11 @@ def _end_of_prefix(turns: list[dict[str, Any]]) -> None:
 def _assistant(message: Block, where: str) -> Iterator[Block]:
     for place, given in enumerate(a_list(message.get("reasoning_details"), f"{where}.reasoning_details")):
         yield from _thought(an_object(given, f"{where}.reasoning_details[{place}]"))
-    for block in a_list(message.get("provider_blocks"), f"{where}.provider_blocks"):
-        yield an_object(block, f"{where}.provider_blocks")
+    for place, given in enumerate(a_list(message.get("provider_blocks"), f"{where}.provider_blocks")):
+        at = f"{where}.provider_blocks[{place}]"
+        block = an_object(given, at)
+        a_string(block.get("type"), f"{at}.type")
+        yield block
     yield from _parts(message, where)
     if message.get("refusal") and not message.get("content"):
         yield {"type": "text", "text": a_string(message["refusal"], f"{where}.refusal")}

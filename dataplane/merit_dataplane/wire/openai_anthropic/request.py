@@ -52,7 +52,7 @@ def request_body(call: Call, model: msgspec.Raw, max_output_tokens: int) -> byte
 def _sampling(given: dict[str, Any], body: dict[str, Any]) -> None:
     temperature = given.get("temperature")
     if temperature is not None:
-        if not isinstance(temperature, int | float):
+        if not isinstance(temperature, int | float) or isinstance(temperature, bool):
             raise invalid("temperature", "must be a number")
         body["temperature"] = min(temperature, 1)  # the end of Anthropic's scale
     if given.get("top_p") is not None:

@@ -199,7 +199,10 @@ def test_an_assistants_last_words_end_without_white_space() -> None:
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
         ({"tools": [WEATHER], "tool_choice": "sometimes"}, "tool_choice"),
+        ({"messages": [{"role": "assistant", "provider_blocks": [{}]}]}, "messages[0].provider_blocks[0].type"),
+        ({"messages": [{"role": "assistant", "provider_blocks": [5]}]}, "messages[0].provider_blocks[0]"),
         ({"temperature": "hot"}, "temperature"),
+        ({"temperature": True}, "temperature"),
         ({"stop": [5]}, "stop"),
         ({"reasoning_effort": "enormous"}, "reasoning_effort"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
@@ -211,24 +214,32 @@ def test_what_cannot_be_said_names_its_field(request_fields: dict[str, Any], par
     assert (refused.value.status, refused.value.param) == (400, param)
 
 
+KEYS = [
+    "role", "content", "type", "text", "tool_calls", "function", "name", "arguments", "image_url", "url", "refusal",
+    "provider_blocks", "reasoning_details", "tool_call_id", "file", "file_data", "json_schema", "schema", "effort",
+]  # fmt: skip
+WORDS = [
+    "system", "user", "assistant", "tool", "text", "image_url", "file", "function", "refusal", "required",
+    "json_schema", "{}", PNG,
+]  # fmt: skip
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                ["role", "content", "type", "text", "tool_calls", "function", "name", "arguments", "image_url"]
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
+    st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(WORDS) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
     max_leaves=12,
 )
-FIELDS = ["messages", "tools", "tool_choice", "functions", "stop", "reasoning", "reasoning_effort", "user", "thinking"]
+messages = st.lists(
+    st.dictionaries(st.sampled_from(KEYS), json_values, max_size=3).flatmap(
+        lambda message: st.sampled_from(WORDS[:5]).map(lambda role: {"role": role} | message)
+    ),
+    max_size=3,
+)
+FIELDS = ["tools", "tool_choice", "functions", "stop", "reasoning", "reasoning_effort", "user", "thinking"]
 
 
-@given(st.dictionaries(st.sampled_from([*FIELDS, "response_format", "temperature"]), json_values, max_size=4))
-def test_whatever_a_client_sends_is_translated_or_refused_with_400(fields: dict[str, Any]) -> None:
+@given(
+    st.dictionaries(st.sampled_from([*FIELDS, "response_format", "temperature"]), json_values, max_size=4),
+    messages | json_values,
+)
+def test_whatever_a_client_sends_is_translated_or_refused_with_400(fields: dict[str, Any], messages: Any) -> None:
     with contextlib.suppress(RequestError):
-        assert sent(fields)["max_tokens"] > 0
+        assert sent(fields | {"messages": messages})["max_tokens"] > 0
