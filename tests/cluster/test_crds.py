@@ -43,6 +43,10 @@ BEYOND_A_SCHEMA = (
     "[] for none",
     "capability Audio",
     "tier that prices are of",
+    "spec.models",
+    "after starts",
+    "at least 1m",
+    "count neither",
 )
 """What only compile can know: words of its problems."""
 

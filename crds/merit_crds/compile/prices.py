@@ -16,6 +16,7 @@ from merit_crds.pricing import STANDARD, special_rates
 from merit_crds.pricing.zones import zone
 from merit_crds.problems import Problem, shown
 from merit_crds.snapshot.model import (
+    Charge,
     ContextTier,
     ModelPrice,
     Period,
@@ -62,11 +63,11 @@ _WHOLE = Fraction(1)
 def models(spec: ProviderPricingSpec) -> dict[str, ModelPrice]:
     """The models' entries. The spec has no `problems`."""
     schedules = {schedule.name: schedule for schedule in spec.schedules}
-    terms = _terms(spec)
+    terms = list_terms(spec)
     return {pricing.model: _model(pricing, schedules, terms) for pricing in spec.models}
 
 
-def _terms(spec: ProviderPricingSpec) -> Fraction:
+def list_terms(spec: ProviderPricingSpec) -> Fraction:
     """What a price of the list is multiplied by: the currency's rate, the account's discount."""
     if spec.currency is None and spec.discount_percent is None:
         return _WHOLE
@@ -78,7 +79,7 @@ def problems(spec: ProviderPricingSpec) -> list[Problem]:
     """What only the whole price list can tell."""
     found: list[Problem] = []
     if spec.currency is not None and not _is_day(spec.currency.as_of):
-        found.append(_no_such_day(("spec", "currency", "asOf"), spec.currency.as_of))
+        found.append(no_such_day(("spec", "currency", "asOf"), spec.currency.as_of))
     found += [p for i, schedule in enumerate(spec.schedules) for p in _schedule_problems(i, schedule)]
     names = {schedule.name for schedule in spec.schedules}
     for i, pricing in enumerate(spec.models):
@@ -88,11 +89,11 @@ def problems(spec: ProviderPricingSpec) -> list[Problem]:
         for p, period in enumerate(pricing.periods):
             at = (*path, "periods", p)
             found += _tariff_problems(at, period, names)
-            start, end = _seconds(period.valid_from), _seconds(period.valid_to)
+            start, end = seconds_of(period.valid_from), seconds_of(period.valid_to)
             if start is None:
-                found.append(_no_such_day((*at, "validFrom"), period.valid_from))
+                found.append(no_such_day((*at, "validFrom"), period.valid_from))
             if period.valid_to and end is None:
-                found.append(_no_such_day((*at, "validTo"), period.valid_to))
+                found.append(no_such_day((*at, "validTo"), period.valid_to))
             if start and end and end <= start:
                 words = "must be after validFrom"
                 found.append(Problem(path=(*at, "validTo"), reason=words, value=shown(period.valid_to)))
@@ -183,6 +184,11 @@ def _tariff(
     )
 
 
+def charge_at(prices: Prices, context_tiers: ContextTiers, terms: Fraction) -> Charge:
+    """What prices that stand for themselves come to."""
+    return Charge(rates=_rates(prices, terms), context_tiers=_context_tiers(prices, context_tiers, terms))
+
+
 def _left(percent_off: str) -> Fraction:
     return 1 - Fraction(percent_off) / 100
 
@@ -240,12 +246,12 @@ def _tariff_problems(path: Path, tariff: TariffSpec, names: set[str]) -> Iterato
         at = (*path, "schedules", i)
         if schedule.name not in names:
             yield Problem(path=(*at, "name"), reason="is none of spec.schedules", value=shown(schedule.name))
-        yield from _deviation_problems(at, tariff, schedule)
+        yield from deviation_problems(at, tariff, schedule)
     for i, tier in enumerate(tariff.service_tiers):
         if tier.name in STANDARD:
             words = "is the tier that prices are of: take it out"
             yield Problem(path=(*path, "serviceTiers", i, "name"), reason=words, value=shown(tier.name))
-        yield from _deviation_problems((*path, "serviceTiers", i), tariff, tier)
+        yield from deviation_problems((*path, "serviceTiers", i), tariff, tier)
 
 
 def _unpriced(path: Path, pricing: ModelPricing) -> Iterator[Problem]:
@@ -259,7 +265,8 @@ def _unpriced(path: Path, pricing: ModelPricing) -> Iterator[Problem]:
             yield Problem(path=(*at, "prices", "audioInput"), reason=words)
 
 
-def _deviation_problems(path: Path, usual: TariffSpec, deviation: Deviation) -> Iterator[Problem]:
+def deviation_problems(path: Path, usual: TariffSpec, deviation: Deviation) -> Iterator[Problem]:
+    """Of what deviates from a model's usual prices."""
     if deviation.prices is None:
         return
     if usual.context_tiers and deviation.context_tiers is None:
@@ -294,14 +301,19 @@ def _fallen(low: Rates, high: Rates) -> Iterator[str]:
 
 def _schedule_problems(i: int, schedule: ScheduleSpec) -> Iterator[Problem]:
     path: Path = ("spec", "schedules", i)
-    try:
-        zone(schedule.time_zone)
-    except ZoneInfoNotFoundError:
-        words = "is no IANA time zone: use one such as 'Asia/Shanghai' or 'UTC'"
-        yield Problem(path=(*path, "timeZone"), reason=words, value=shown(schedule.time_zone))
+    yield from zone_problems((*path, "timeZone"), schedule.time_zone)
     for h, holiday in enumerate(schedule.holidays):
         if not _is_day(holiday):
-            yield _no_such_day((*path, "holidays", h), holiday)
+            yield no_such_day((*path, "holidays", h), holiday)
+
+
+def zone_problems(path: Path, name: str) -> Iterator[Problem]:
+    """Whether a time zone is one."""
+    try:
+        zone(name)
+    except ZoneInfoNotFoundError:
+        words = "is no IANA time zone: use one such as 'Asia/Shanghai' or 'UTC'"
+        yield Problem(path=path, reason=words, value=shown(name))
 
 
 def _is_day(day: str) -> bool:
@@ -312,11 +324,13 @@ def _is_day(day: str) -> bool:
     return True
 
 
-def _no_such_day(path: Path, value: str) -> Problem:
+def no_such_day(path: Path, value: str) -> Problem:
+    """A date that the calendar does not have."""
     return Problem(path=path, reason="is a day that its month does not have", value=shown(value))
 
 
-def _seconds(instant: str | None) -> int | None:
+def seconds_of(instant: str | None) -> int | None:
+    """Epoch seconds; None where there is no such day."""
     try:
         return epoch_seconds(instant) if instant else None
     except ValueError:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import re2
 
-from merit_crds.compile import duplicates, prices
+from merit_crds.compile import commitments, duplicates, prices
 from merit_crds.problems import Problem, check_spec, shown
 from merit_crds.resources import Resource
 from merit_crds.snapshot.model import (
@@ -101,12 +101,13 @@ def _ms(duration: str | None, default: int) -> int:
 
 
 def _pricing(resource: Resource, spec: ProviderPricingSpec) -> Entry | tuple[Problem, ...]:
-    if problems := prices.problems(spec):
+    if problems := [*prices.problems(spec), *commitments.problems(spec)]:
         return tuple(problems)
     return PricingEntry(
         generation=resource.generation,
         provider=f"{resource.id.namespace}/{spec.provider_ref.name}",
         models=prices.models(spec),
+        commitments=commitments.commitments(spec),
     )
 
 

@@ -15,7 +15,8 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 
 def price_version(entry: PricingEntry) -> str:
     """First 12 hex digits of a SHA-256 of what a price list says, its generation apart: equal prices, equal version."""
-    return hashlib.sha256(_encode((entry.provider, entry.models))).hexdigest()[:12]
+    content = (entry.provider, entry.models, *([entry.commitments] if entry.commitments else ()))
+    return hashlib.sha256(_encode(content)).hexdigest()[:12]
 
 
 @lru_cache(maxsize=8192)

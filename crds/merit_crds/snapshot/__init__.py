@@ -4,6 +4,7 @@ from merit_crds.snapshot.codec import FORMAT, InvalidSnapshotError, decode, enco
 from merit_crds.snapshot.model import (
     Candidate,
     Charge,
+    Commitment,
     ConsumerEntry,
     ContextTier,
     CredentialRef,
@@ -20,8 +21,10 @@ from merit_crds.snapshot.model import (
     Snapshot,
     SpecialRates,
     Tariff,
+    Terms,
     Tier,
     TierCondition,
+    TokenWeights,
     Window,
 )
 
@@ -29,6 +32,7 @@ __all__ = [
     "FORMAT",
     "Candidate",
     "Charge",
+    "Commitment",
     "ConsumerEntry",
     "ContextTier",
     "CredentialRef",
@@ -46,8 +50,10 @@ __all__ = [
     "Snapshot",
     "SpecialRates",
     "Tariff",
+    "Terms",
     "Tier",
     "TierCondition",
+    "TokenWeights",
     "Window",
     "decode",
     "encode",

@@ -149,12 +149,62 @@ class ModelPrice(Tariff, frozen=True, kw_only=True):
     """Which instant of a request says what it is billed by: that of its end, else that of its start."""
 
 
+class TokenWeights(Entry, frozen=True):
+    """How much of a volume of tokens a token of each class takes, in millionths."""
+
+    input: int = 1_000_000
+    cached_input: int = 1_000_000
+    cache_write: int = 1_000_000
+    output: int = 1_000_000
+
+
+class Terms(Entry, frozen=True):
+    """What is charged within a commitment's volume, or beyond it."""
+
+    ppm: int = 1_000_000
+    """Of what the price list says, in millionths."""
+    charge: Charge | None = None
+    """Takes the place of the list's in the standard service tier, where there is one."""
+
+
+class Commitment(Entry, frozen=True):
+    """A volume that is paid whether it is used or not."""
+
+    name: str
+    models: tuple[str, ...]
+    unit: str
+    """`usd`, `tokens` or `requests`."""
+    volume: int
+    """Per period: micro-dollars, tokens or requests."""
+    start: int
+    end: int = 0
+    """Epoch seconds, start inclusive, end exclusive; an end of 0 is none."""
+    months_of: str = ""
+    """The time zone by whose clock a period is a month of the calendar; empty where it is not."""
+    seconds: int = 0
+    """How long a period is, from `start` on; 0 where it is a month, or all of the time until `end`."""
+    covers: str = "all"
+    """`all`, or of a request's tokens and their cost the `input` or the `output` alone."""
+    weights: TokenWeights | None = None
+    """Of tokens; None: each is one."""
+    fee: int = 0
+    """Micro-dollars, used or not."""
+    fee_seconds: int = 0
+    """For how long that is paid; 0: for a period, however long it is."""
+    minimum: bool = False
+    """Billed as it is used, and what is missing to it after the period."""
+    within: Terms = Terms()
+    beyond: Terms = Terms()
+
+
 class PricingEntry(Entry, frozen=True):
     """What one provider charges."""
 
     generation: int
     provider: str
     models: dict[str, ModelPrice]
+    commitments: tuple[Commitment, ...] = ()
+    """By name."""
 
 
 class Candidate(Entry, frozen=True):

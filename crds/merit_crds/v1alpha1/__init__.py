@@ -6,7 +6,9 @@ anything but the field itself: the operator never writes into a spec.
 
 from pydantic import BaseModel
 
+from merit_crds.v1alpha1.commitments import CommitmentSpec
 from merit_crds.v1alpha1.consumer import ConsumerSpec, RouteRef
+from merit_crds.v1alpha1.deviation import Deviation
 from merit_crds.v1alpha1.model_route import (
     CachePolicy,
     CandidateSpec,
@@ -21,7 +23,6 @@ from merit_crds.v1alpha1.model_route import (
 from merit_crds.v1alpha1.prices import ContextTierSpec, Prices
 from merit_crds.v1alpha1.provider import EndpointSpec, Limits, ProviderSpec, ProviderTimeouts
 from merit_crds.v1alpha1.provider_pricing import (
-    Deviation,
     ModelPricing,
     PeriodSpec,
     ProviderPricingSpec,
@@ -42,6 +43,7 @@ __all__ = [
     "SPECS",
     "CachePolicy",
     "CandidateSpec",
+    "CommitmentSpec",
     "Condition",
     "ConsumerSpec",
     "ContextTierSpec",

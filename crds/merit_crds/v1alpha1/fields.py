@@ -83,6 +83,25 @@ Price = Annotated[
 ]
 """Decimal USD: per million tokens, or per call where the field says so. Six decimals are one pico-dollar per token."""
 
+Amount = Annotated[
+    str,
+    *_text(
+        r"^(0\.[0-9]{0,5}[1-9]|[1-9][0-9]{0,11}(\.[0-9]{1,6})?)$",
+        'a decimal string above 0 of at most 12 digits and 6 decimals, such as "100000"',
+        longest=19,
+    ),
+]
+"""Decimal USD, or of the price list's currency."""
+
+Weight = Annotated[
+    str,
+    *_text(
+        r"^(0|[1-9][0-9]{0,2})(\.[0-9]{1,4})?$",
+        'a decimal string of at most 3 digits and 4 decimals, such as "4"',
+        longest=8,
+    ),
+]
+
 Percent = Annotated[
     str,
     *_text(
@@ -143,6 +162,9 @@ NamespaceGrant = Annotated[
 
 Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 """A number of tokens."""
+
+Volume = Annotated[int, Field(ge=1, le=1_000_000_000_000_000)]
+"""Tokens or requests of a whole period."""
 
 
 class SecretKeySelector(Part):

@@ -1,10 +1,11 @@
 """ProviderPricing: what a provider charges, per model."""
 
-from typing import Final, Literal
+from typing import Literal
 
-from pydantic import ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
+from merit_crds.v1alpha1.commitments import CommitmentSpec
+from merit_crds.v1alpha1.deviation import Deviation
 from merit_crds.v1alpha1.fields import (
     CurrencyCode,
     Date,
@@ -16,7 +17,6 @@ from merit_crds.v1alpha1.fields import (
     Part,
     Percent,
     Tokens,
-    checked,
     listed,
 )
 from merit_crds.v1alpha1.prices import ContextTiers, Prices
@@ -31,35 +31,6 @@ class ProviderRef(Part):
     """A Provider in the same namespace: whoever sets its prices owns it."""
 
     name: ObjectName = Field(description="Name of the Provider.")
-
-
-_ONE_OF_TWO: Final = "needs either prices or percentOff"
-_TIERS_OF_PRICES: Final = "contextTiers go with prices: percentOff is taken off the model's own tiers"
-
-
-class Deviation(Part):
-    """What is charged instead of a model's usual prices: prices of its own, or a percentage less."""
-
-    model_config = ConfigDict(
-        json_schema_extra=checked(
-            ("has(self.prices) != has(self.percentOff)", _ONE_OF_TWO),
-            ("has(self.prices) || !has(self.contextTiers)", _TIERS_OF_PRICES),
-        )
-    )
-
-    prices: Prices | None = Field(default=None, description="USD per million tokens, decimal strings.")
-    context_tiers: ContextTiers | None = Field(
-        default=None, description="Those of `prices`. A model with context tiers needs them here too: [] are none."
-    )
-    percent_off: Percent | None = Field(default=None, description="Percent off each price, context tiers included.")
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> "Deviation":
-        if (self.prices is None) == (self.percent_off is None):
-            raise PydanticCustomError("deviation", _ONE_OF_TWO)
-        if self.prices is None and self.context_tiers is not None:
-            raise PydanticCustomError("deviation", _TIERS_OF_PRICES)
-        return self
 
 
 class ModelSchedule(Deviation):
@@ -159,6 +130,13 @@ class ProviderPricingSpec(Part):
         default=(),
         max_length=16,
         description="Hours of the week at which models may cost something else.",
+        json_schema_extra=listed(keys=("name",)),
+    )
+    commitments: tuple[CommitmentSpec, ...] = Field(
+        default=(),
+        max_length=16,
+        description="What has been committed to with the vendor, and is paid whether it is used or not. Of several "
+        "that cover a request, the one whose period ends first is drawn from first.",
         json_schema_extra=listed(keys=("name",)),
     )
     models: tuple[ModelPricing, ...] = Field(

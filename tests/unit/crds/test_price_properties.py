@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import merit_crds.pricing
+import merit_crds
 from merit_crds.compile.prices import models, problems
 from merit_crds.pricing import SpecialTokens, Usage, price_details, rates_in_force, stamped, stamped_excess, usd
 from merit_crds.snapshot import ModelPrice
@@ -168,7 +168,8 @@ def test_what_is_stamped_makes_the_cost_again(model: Spec, usage: Usage) -> None
     assert paid == Decimal(usd(price_details(price, usage).total))
 
 
-PRICING = sorted(Path(merit_crds.pricing.__file__).parent.glob("*.py"))
+CODE = Path(merit_crds.__file__).parent
+PRICING = [*sorted((CODE / "pricing").glob("*.py")), CODE / "commitments/draw.py"]
 
 
 @pytest.mark.parametrize("file", PRICING, ids=lambda file: file.stem)

@@ -1,0 +1,25 @@
+"""What commitments make of a price: their periods, what a request draws, and what drawing now costs later. Pure.
+
+Amounts drawn are integers of units: a volume is stated in tokens, requests or micro-dollars, and a unit is a millionth
+of those: so a unit of money is a pico-dollar.
+"""
+
+from merit_crds.commitments.draw import Drawn, Offer, Part, draw
+from merit_crds.commitments.pace import GRID, place_of, price_at, shadow_price
+from merit_crds.commitments.period import Period, fee_of, period_at, units_of, unused
+
+__all__ = [
+    "GRID",
+    "Drawn",
+    "Offer",
+    "Part",
+    "Period",
+    "draw",
+    "fee_of",
+    "period_at",
+    "place_of",
+    "price_at",
+    "shadow_price",
+    "units_of",
+    "unused",
+]
