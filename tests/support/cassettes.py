@@ -1,5 +1,6 @@
 """Recorded exchanges of real vendors: the few that are kept here, and all of `../shared/data/cassettes` where it is."""
 
+import base64
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,14 @@ class Cassette:
     """None where it was not recorded."""
     body: bytes
     """Of the response."""
+    headers: dict[str, str]
+    """Of the response, by lower-case name."""
+    model: str
+    url: str
 
     @property
     def streamed(self) -> bool:
-        return self.body.startswith((b"event:", b"data:"))
+        return self.body.startswith((b"event:", b"data:", b"\0"))
 
 
 def cassettes(provider: str, endpoint: str) -> list[Cassette]:
@@ -37,11 +42,14 @@ def cassettes(provider: str, endpoint: str) -> list[Cassette]:
 
 def _read(path: Path) -> Cassette:
     recorded = json.loads(path.read_text(encoding="utf-8"))
-    asked = recorded.get("request_body")
+    asked, packed = recorded.get("request_body"), recorded.get("response_body_b64")
     return Cassette(
         name=path.stem,
         endpoint=recorded["endpoint"],
         status=recorded["status"],
         request=json.loads(asked) if asked else None,
-        body=(recorded["response_body"] or "").encode(),
+        body=base64.b64decode(packed) if packed else (recorded["response_body"] or "").encode(),
+        headers={name.lower(): value for name, value in recorded["response_headers"].items()},
+        model=recorded["model"],
+        url=recorded["url"],
     )

@@ -1,0 +1,84 @@
+"""OpenAI's Embeddings as Cohere's v2/embed, and back."""
+
+import base64
+import struct
+from typing import Any
+
+import msgspec
+
+from merit_crds.pricing import Usage
+from merit_dataplane.wire.openai_anthropic.fields import a_string, invalid
+from merit_dataplane.wire.openai_cohere.usage import booked
+from merit_dataplane.wire.openai_request import Call
+
+_INPUT_TYPE = "search_document"
+"""Cohere wants to know what the texts are for; OpenAI's format can't say it. A client may send `input_type`."""
+_AS_THEY_ARE = ("truncate", "max_tokens", "priority", "images", "inputs")
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_floats = msgspec.json.Decoder(list[float])
+
+
+class _Embeddings(msgspec.Struct):
+    float: list[msgspec.Raw]
+
+
+class _Answer(msgspec.Struct):
+    embeddings: _Embeddings
+    id: str = ""
+    meta: dict[str, Any] | None = None
+
+
+_answer = msgspec.json.Decoder(_Answer)
+
+
+def embeddings_request(call: Call, model: msgspec.Raw) -> bytes:
+    """The bytes for Cohere. `model`: JSON string. Raises RequestError (400) that names the field."""
+    given = {name: _decode(raw) for name, raw in call.fields.items() if name != "model"}
+    wanted = given.get("input")
+    texts = [wanted] if isinstance(wanted, str) else wanted
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise invalid("input", "must be a string or a list of strings: Cohere takes no token ids")
+    body: dict[str, Any] = {
+        "model": model,
+        "texts": texts,
+        "input_type": a_string(given.get("input_type") or _INPUT_TYPE, "input_type"),
+        "embedding_types": ["float"],
+    }
+    if given.get("dimensions") is not None:
+        body["output_dimension"] = given["dimensions"]
+    body |= {name: given[name] for name in _AS_THEY_ARE if given.get(name) is not None}
+    return _encode(body)
+
+
+def as_base64(call: Call) -> bool:
+    """Whether the client wants its vectors so."""
+    return bytes(call.fields.get("encoding_format", b"")) == b'"base64"'
+
+
+def embeddings_body(body: bytes, *, model: str, base64_wanted: bool) -> tuple[bytes, Usage | None]:
+    """OpenAI's list of embeddings, and what Cohere charges for. Raises ValueError when it is no answer of Cohere's."""
+    try:
+        given = _answer.decode(body)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
+    vectors = [_packed(raw) if base64_wanted else raw for raw in given.embeddings.float]
+    usage = booked(given.meta)
+    made: dict[str, Any] = {
+        "object": "list",
+        "data": [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)],
+        "model": model,
+    }
+    if usage is not None:
+        made["usage"] = {"prompt_tokens": usage.uncached_input, "total_tokens": usage.uncached_input}
+        made["usage"]["billed_units"] = (given.meta or {}).get("billed_units")
+    return _encode(made), usage
+
+
+def _packed(raw: msgspec.Raw) -> str:
+    """As OpenAI does it: 32-bit floats, little-endian, in base64. Raises ValueError."""
+    numbers = _floats.decode(raw)
+    try:
+        return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
+    except (OverflowError, struct.error):
+        raise ValueError("an embedding has a number that is no 32-bit float") from None
