@@ -4,45 +4,31 @@ a request that the document does not allow.
 
 import asyncio
 import contextlib
-import os
-import shutil
-import subprocess
 from asyncio.subprocess import DEVNULL, STDOUT
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 
+from tests.sdk.environments import node_with
 from tests.support.gateway import eventually, free_port
 from tests.support.shared import SHARED_DATA
 
 DOCUMENT = SHARED_DATA / "openapi/openapi.yaml"
-CACHE = Path(os.environ.get("MERIT_SDK_CACHE", Path.home() / ".cache/merit-sdk"))
-_HERE = Path(__file__).parent / "mock"
+_PROJECT = Path(__file__).parent / "mock"
 _FORMATS = [
     f"--validator-{where}-{what}-format=brackets" for where in ("query", "form") for what in ("array", "object")
 ]
-
-
-def installed() -> Path:
-    """The program, from npm by this folder's lock file. Raises CalledProcessError."""
-    folder = CACHE / "steady"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copyfile(_HERE / name, folder / name)
-    program = folder / "node_modules/.bin/steady"
-    if not program.exists():
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=folder, check=True)
-    return program
 
 
 @contextlib.asynccontextmanager
 async def steady(log: Path) -> AsyncIterator[str]:
     """Its base URL."""
     port = free_port()
+    program = node_with("steady", _PROJECT) / "node_modules/.bin/steady"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            installed(), "--host", "127.0.0.1", "-p", str(port), *_FORMATS, DOCUMENT,
+            program, "--host", "127.0.0.1", "-p", str(port), *_FORMATS, DOCUMENT,
             stdin=DEVNULL, stdout=output, stderr=STDOUT,
         )  # fmt: skip
         try:

@@ -10,7 +10,7 @@ from asyncio.subprocess import PIPE, STDOUT
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.sdk.mock_server import CACHE
+from tests.sdk.environments import CACHE, PIP, python_with
 
 _HERE = Path(__file__).parent
 
@@ -37,20 +37,13 @@ class Suite:
 def suite(name: str, version: str) -> Suite:
     """Installs it once. Raises CalledProcessError."""
     folder = CACHE / f"{name}-python-{version}"
-    python, source = folder / "venv/bin/python", folder / f"{name}-{version}"
-    wanted = _HERE / f"{name}-python.txt"
-    ready = folder / "requirements.txt"
-    if not ready.exists() or ready.read_bytes() != wanted.read_bytes():
-        folder.mkdir(parents=True, exist_ok=True)
-        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        sdist = [*pip, "download", "--no-deps", "--no-build-isolation", "--no-binary", ":all:", f"{name}=={version}"]
-        subprocess.run([*sdist, "--dest", folder], check=True)
+    source = folder / f"{name}-{version}"
+    if not source.exists():
+        sdist = ("download", "--no-deps", "--no-build-isolation", "--no-binary", ":all:", f"{name}=={version}")
+        subprocess.run([sys.executable, *PIP, *sdist, "--dest", folder], check=True)
         with tarfile.open(folder / f"{name}-{version}.tar.gz") as archive:
             archive.extractall(folder, filter="data")
-        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-        subprocess.run([python, *pip[1:], "install", "--requirement", wanted], check=True)
-        ready.write_bytes(wanted.read_bytes())
-    return Suite(python, source)
+    return Suite(python_with(folder.name, _HERE / f"{name}-python.txt"), source)
 
 
 def _read(report: Path, output: str) -> dict[str, str]:
