@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterator
 
+from merit_dataplane.authentication.schemes import Authentications
 from merit_dataplane.metering.expectation import ExpectedOutput, TierOutput
 from merit_dataplane.metering.input_count import ExpectedInput, TierInput
 from merit_dataplane.metering.latency import Latency
@@ -40,7 +41,9 @@ class Learned:
 class Live:
     """Everything learned, by what it is of. `retain` drops what the snapshot no longer names, so it stays bounded."""
 
-    def __init__(self) -> None:
+    def __init__(self, authentications: Authentications | None = None) -> None:
+        self.authentications = authentications or Authentications()
+        """Tokens of providers."""
         self._endpoints: dict[tuple[str, str, str], EndpointHealth] = {}
         self._accounts: dict[str, AccountLimits] = {}
         self._tiers: dict[tuple[str, str], tuple[TierInput, TierOutput]] = {}

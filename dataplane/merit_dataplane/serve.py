@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from merit_dataplane.admin.api import create_admin
 from merit_dataplane.app import create_app
+from merit_dataplane.authentication.schemes import Authentications
 from merit_dataplane.caching.exact import ExactStore
 from merit_dataplane.live import Live
 from merit_dataplane.observability.ledger import Ledger
@@ -46,7 +47,8 @@ class Gateway:
 
 def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
     """Makes the parts. A usage log that is given takes the place of the settings' own."""
-    holder, ledger, client = SnapshotHolder(Live()), Ledger(), Http1Client()
+    ledger, client = Ledger(), Http1Client()
+    holder = SnapshotHolder(Live(Authentications(client, settings.ambient_namespaces)))
     usage_log = usage_log or _usage_log(settings)
     path = RequestPath(
         holder=holder,
@@ -83,6 +85,7 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(gateway.client.close)
+        stack.callback(gateway.holder.live.authentications.close)
         listener, admin_listener = bind(settings.listen), bind(settings.admin_listen)
         disk = LastGoodDisk(settings.state_dir) if settings.state_dir else None
         admin = admin_server(_admin_app(settings, gateway, disk), settings)

@@ -54,4 +54,6 @@ class Settings:
     usage_log_keep_bytes: int = 1024 * 1024 * 1024
     max_body_bytes: int = 50 * 1024 * 1024
     cache_bytes: int = 64 * 1024 * 1024
+    ambient_namespaces: tuple[str, ...] = ()
+    """Whose Providers may use the pod's own identity at a cloud; `*` is every one."""
     pod: str = ""

@@ -134,6 +134,7 @@ async def gateway(  # settings
         sdk_http = openai.DefaultAsyncHttpxClient(verify=False)
         stack.push_async_callback(sdk_http.aclose)
         stack.push_async_callback(parts.client.close)
+        stack.callback(parts.holder.live.authentications.close)
         data_config = data_server(create_app(parts.path, parts.holder), settings).config
         port = await stack.enter_async_context(serving(data_config))
         admin_config = uvicorn.Config(

@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 import re2
 
-from merit_crds.compile import commitments, duplicates, prices
+from merit_crds.compile import authentication, commitments, duplicates, prices
+from merit_crds.compile.authentication import credential
 from merit_crds.problems import Problem, check_spec, shown
 from merit_crds.resources import Resource
 from merit_crds.snapshot.model import (
     Candidate,
     ConsumerEntry,
-    CredentialRef,
     Endpoint,
     PriceCeilings,
     PricingEntry,
@@ -31,7 +31,7 @@ from merit_crds.v1alpha1 import (
     ProviderSpec,
     TierSpec,
 )
-from merit_crds.v1alpha1.fields import ObjectRef, SecretKeySelector, milliseconds
+from merit_crds.v1alpha1.fields import ObjectRef, milliseconds
 
 Entry: TypeAlias = ProviderEntry | PricingEntry | RouteEntry | ConsumerEntry
 
@@ -57,10 +57,6 @@ def translate(resource: Resource) -> Entry | tuple[Problem, ...]:
     raise TypeError(f"no translation for {resource.id.kind}")
 
 
-def _credential(namespace: str, selector: SecretKeySelector) -> CredentialRef:
-    return CredentialRef(ref=f"{namespace}/{selector.name}/{selector.key}", fingerprint="")
-
-
 def _key(ref: ObjectRef, namespace: str) -> str:
     return f"{ref.namespace or namespace}/{ref.name}"
 
@@ -68,15 +64,19 @@ def _key(ref: ObjectRef, namespace: str) -> str:
 def _provider(resource: Resource, spec: ProviderSpec) -> Entry | tuple[Problem, ...]:
     problems = duplicates.twice([h.name.lower() for h in spec.headers], ("spec", "headers"), "header")
     problems += [p for i, endpoint in enumerate(spec.endpoints) for p in _address_problems(i, endpoint.url)]
+    problems += authentication.problems(spec)
     if problems:
         return tuple(problems)
-    t, limits = spec.timeouts, spec.limits
+    t, limits, namespace = spec.timeouts, spec.limits, resource.id.namespace
+    api_key = spec.credentials.api_key if spec.credentials else None
     return ProviderEntry(
         generation=resource.generation,
         protocol=spec.protocol,
         endpoints=tuple(Endpoint(name=e.name, url=e.url.rstrip("/"), region=e.region or "") for e in spec.endpoints),
-        api_key=_credential(resource.id.namespace, spec.credentials.api_key) if spec.credentials else None,
+        api_key=credential(namespace, api_key) if api_key else None,
+        authentication=authentication.scheme(namespace, spec),
         headers=tuple((h.name, h.value) for h in spec.headers),
+        query=tuple((q.name, q.value) for q in spec.query),
         connect_ms=_ms(t.connect if t else None, 2_000),
         first_byte_ms=_ms(t.first_byte if t else None, 30_000),
         idle_ms=_ms(t.idle if t else None, 15_000),
@@ -212,6 +212,6 @@ def _consumer(resource: Resource, spec: ConsumerSpec) -> Entry:
     namespace = resource.id.namespace
     return ConsumerEntry(
         generation=resource.generation,
-        api_keys=tuple(_credential(namespace, key) for key in spec.api_keys),
+        api_keys=tuple(credential(namespace, key) for key in spec.api_keys),
         routes=tuple(_key(r, namespace) for r in spec.routes) or (f"{namespace}/*",),
     )

@@ -6,21 +6,8 @@ it serves. A pod refuses fields that it does not know, rather than serve a price
 
 import msgspec
 
-
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """Base of all parts. Defaults are written out: msgspec omits them by identity, which would break the digest.
-
-    Hidden from the garbage collector: parts never hold a cycle, and tens of thousands make each collection longer.
-    """
-
-
-class CredentialRef(Entry, frozen=True):
-    """Where a credential is, never what it is."""
-
-    ref: str
-    """`namespace/secret/key`."""
-    fingerprint: str
-    """First 12 hex digits of a SHA-256 of the value: changes with a rotation, gives nothing away."""
+from merit_crds.snapshot.authentication import Scheme
+from merit_crds.snapshot.entry import CredentialRef, Entry
 
 
 class Endpoint(Entry, frozen=True):
@@ -38,7 +25,12 @@ class ProviderEntry(Entry, frozen=True):
     protocol: str
     endpoints: tuple[Endpoint, ...]
     api_key: CredentialRef | None = None
+    """Sent as the protocol wants it."""
+    authentication: Scheme | None = None
+    """Any other way than `api_key`."""
     headers: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
+    """Parameters of every URL; not secret."""
     connect_ms: int = 2_000
     first_byte_ms: int = 30_000
     idle_ms: int = 15_000
@@ -293,7 +285,7 @@ class Snapshot(Entry, frozen=True):
     """All that a pod needs, apart from the values of credentials."""
 
     format: int
-    providers: dict[str, ProviderEntry] = {}
-    pricings: dict[str, PricingEntry] = {}
-    routes: dict[str, RouteEntry] = {}
-    consumers: dict[str, ConsumerEntry] = {}
+    providers: dict[str, ProviderEntry] = msgspec.field(default_factory=dict)
+    pricings: dict[str, PricingEntry] = msgspec.field(default_factory=dict)
+    routes: dict[str, RouteEntry] = msgspec.field(default_factory=dict)
+    consumers: dict[str, ConsumerEntry] = msgspec.field(default_factory=dict)

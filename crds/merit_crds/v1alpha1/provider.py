@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from merit_crds.v1alpha1.credentials import TRANSPORT_HEADERS, Credentials
 from merit_crds.v1alpha1.fields import (
     Duration,
     HeaderName,
@@ -12,21 +13,13 @@ from merit_crds.v1alpha1.fields import (
     Name,
     NamespaceGrant,
     Part,
-    SecretKeySelector,
+    QueryName,
+    QueryValue,
     Url,
     listed,
 )
 
-RESERVED_HEADERS = (
-    "accept-encoding",
-    "authorization",
-    "connection",
-    "content-length",
-    "content-type",
-    "host",
-    "transfer-encoding",
-    "x-api-key",
-)
+RESERVED_HEADERS = tuple(sorted((*TRANSPORT_HEADERS, "authorization", "x-api-key")))
 _RESERVED = f"headers can't set {', '.join(RESERVED_HEADERS)}: use credentials for keys, Merit sets the rest"
 
 
@@ -38,19 +31,18 @@ class EndpointSpec(Part):
     region: Name | None = Field(default=None, description="Region, for the user's eyes and for metrics.")
 
 
-class Credentials(Part):
-    """How Merit proves itself to the vendor."""
-
-    api_key: SecretKeySelector = Field(
-        description="The key, sent as the protocol wants it: 'Authorization: Bearer', or 'x-api-key' to Anthropic."
-    )
-
-
 class Header(Part):
     """One header added to every request to this provider."""
 
     name: HeaderName = Field(description="Header name.")
     value: HeaderValue = Field(description="Header value; not for secrets, it is shown in the snapshot.")
+
+
+class QueryParameter(Part):
+    """One parameter added to the URL of every request to this provider."""
+
+    name: QueryName = Field(description="Parameter name, such as api-version.")
+    value: QueryValue = Field(description="Its value; not for secrets, it is shown in the snapshot.")
 
 
 class ProviderTimeouts(Part):
@@ -94,6 +86,12 @@ class ProviderSpec(Part):
             keys=("name",),
             rules=[(f"self.all(h, !(h.name.lowerAscii() in {list(RESERVED_HEADERS)}))", _RESERVED)],
         ),
+    )
+    query: tuple[QueryParameter, ...] = Field(
+        default=(),
+        max_length=8,
+        description="Added to the URL of every request.",
+        json_schema_extra=listed(keys=("name",)),
     )
     timeouts: ProviderTimeouts | None = Field(default=None, description="Limits of one attempt.")
     limits: Limits | None = Field(default=None, description="What Merit never exceeds here.")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
+from urllib.parse import quote, quote_plus, urlencode
 
 import msgspec
 import re2
@@ -13,11 +14,17 @@ from merit_crds.credentials import Credentials
 from merit_crds.pricing import price_version
 from merit_crds.pricing.zones import zone
 from merit_crds.snapshot import (
+    AwsSignature,
+    AzureToken,
     Charge,
     ConsumerEntry,
+    Endpoint,
+    GoogleToken,
+    HeaderKey,
     ModelPrice,
     PriceCeilings,
     ProviderEntry,
+    QueryKey,
     Rates,
     RouteEntry,
     Schedule,
@@ -25,6 +32,7 @@ from merit_crds.snapshot import (
     Tier,
     TierCondition,
 )
+from merit_dataplane.authentication.contract import Authentication
 from merit_dataplane.live import Learned, Live
 from merit_dataplane.metering.wins import Wins
 from merit_dataplane.resilience.account import AccountLimits
@@ -43,23 +51,31 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EndpointPlan:
-    """One endpoint of one provider, ready to be called."""
+    """One endpoint of one provider, ready to be called. URLs may hold a key: they are never logged."""
 
     name: str
     urls: Mapping[Operation, str]
+    stream_urls: Mapping[Operation, str]
     health: EndpointHealth
+
+    def __repr__(self) -> str:
+        return f"EndpointPlan({self.name})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProviderPlan:
-    """One provider, ready to be called. `headers` and `credential` are never logged."""
+    """One provider, ready to be called. `headers` and `secrets` are never logged."""
 
     key: str
     dialect: Dialect
     endpoints: tuple[EndpointPlan, ...]
     headers: Mapping[str, str]
-    credential: bytes
-    """Empty where there is none."""
+    secrets: tuple[bytes, ...]
+    """Keys that never change."""
+    authentication: Authentication | None
+    """Of a scheme that makes headers as it goes; None where `headers` and the URLs have all that is needed."""
+    names_model: bool
+    """Whether `{model}` stands in its URLs."""
     account: AccountLimits
     connect_seconds: float
     first_byte_seconds: float
@@ -77,6 +93,8 @@ class Target:
     provider: ProviderPlan
     model: str
     model_json: msgspec.Raw
+    model_in_url: str
+    """Percent-encoded."""
     price: CurrentPrice
     price_list: str
     """`namespace/name` of the ProviderPricing that this price is of."""
@@ -268,29 +286,44 @@ class Builder:
         given = {name.lower() for name, _ in entry.headers}
         headers |= {name: value for name, value in dialect.headers.items() if name not in given}
         headers |= dict(entry.headers)
-        credential = self._credentials[entry.api_key.ref] if entry.api_key is not None else ""
-        if credential:
-            name, value = dialect.credential(credential)
-            headers[name] = value
+        secret, query = "", [*entry.query]
+        authentication: Authentication | None = None
+        match entry.authentication:
+            case None if entry.api_key is not None:
+                secret = self._credentials[entry.api_key.ref]
+                name, value = dialect.api_key(secret)
+                headers[name] = value
+            case HeaderKey() as scheme:
+                secret = self._credentials[scheme.value.ref]
+                headers = {n: v for n, v in headers.items() if n.lower() != scheme.name.lower()}
+                headers[scheme.name] = scheme.prefix + secret
+            case QueryKey() as scheme:
+                secret = self._credentials[scheme.value.ref]
+                query.append((scheme.name, secret))
+            case GoogleToken() | AwsSignature() | AzureToken() as scheme:
+                authentication = self._live.authentications.of(key, scheme, self._credentials)
         return ProviderPlan(
             key=key,
             dialect=dialect,
-            endpoints=tuple(
-                EndpointPlan(
-                    name=e.name,
-                    urls={operation: f"{e.url}/{path}" for operation, path in dialect.paths.items()},
-                    health=self._live.endpoint(key, e.name, e.url),
-                )
-                for e in entry.endpoints
-            ),
+            endpoints=tuple(self._endpoint(key, e, dialect, query) for e in entry.endpoints),
             headers=headers,
-            credential=credential.encode(),
+            secrets=_spellings(secret),
+            authentication=authentication,
+            names_model=dialect.names_model,
             account=account,
             connect_seconds=entry.connect_ms / 1000,
             first_byte_seconds=entry.first_byte_ms / 1000,
             idle_seconds=entry.idle_ms / 1000,
             total_seconds=entry.total_ms / 1000,
         )
+
+    def _endpoint(
+        self, provider: str, endpoint: Endpoint, dialect: Dialect, query: list[tuple[str, str]]
+    ) -> EndpointPlan:
+        urls = {operation: _url(endpoint.url, paths.whole, query) for operation, paths in dialect.paths.items()}
+        stream_urls = {operation: _url(endpoint.url, paths.stream, query) for operation, paths in dialect.paths.items()}
+        health = self._live.endpoint(provider, endpoint.name, endpoint.url)
+        return EndpointPlan(endpoint.name, urls, urls if urls == stream_urls else stream_urls, health)
 
     def _tier(
         self,
@@ -312,6 +345,7 @@ class Builder:
                     provider=provider,
                     model=candidate.model,
                     model_json=msgspec.Raw(msgspec.json.encode(candidate.model)),
+                    model_in_url=quote(candidate.model, safe=":@"),
                     price=priced.current,
                     price_list=priced.price_list,
                     price_version=priced.version,
@@ -388,6 +422,16 @@ class Builder:
         for credential in entry.api_keys:
             digest = hashlib.sha256(self._credentials[credential.ref].encode()).digest()
             consumers.setdefault(digest, plan)
+
+
+def _url(base: str, path: str, query: list[tuple[str, str]]) -> str:
+    parameters = urlencode(query)
+    return f"{base}/{path}" + (("&" if "?" in path else "?") + parameters if parameters else "")
+
+
+def _spellings(key: str) -> tuple[bytes, ...]:
+    """As it is, and as a URL has it."""
+    return tuple(dict.fromkeys(spelt.encode() for spelt in (key, quote_plus(key)) if spelt))
 
 
 def _check(price: ModelPrice) -> None:

@@ -11,7 +11,7 @@ from merit_dataplane.resilience.guard import Guard
 from merit_dataplane.snapshots.tables import EndpointPlan, Headers, ProviderPlan, RoutePlan, Target
 from merit_dataplane.stages.ranking import ranked
 from merit_dataplane.upstream.attempt import AttemptFailedError, Stream, Whole, attempt
-from merit_dataplane.upstream.client import UpstreamClient
+from merit_dataplane.upstream.client import Failure, UpstreamClient
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.openai_request import Call
 
@@ -68,7 +68,7 @@ class Failover:
                 account.ended()
                 exchange.failed(bid, endpoint, failure, self._ledger)
                 last = failure.with_traceback(None)  # its frames hold this one: a cycle
-                if failure.status in _OF_THE_ACCOUNT:
+                if failure.status in _OF_THE_ACCOUNT or failure.outcome == Failure.CREDENTIAL:
                     given_up.add(bid.target.provider)
                 elif failure.status in _OF_THE_MODEL:
                     given_up.add(bid.target)

@@ -38,7 +38,7 @@ class StreamRelay:
             raise AssertionError("a stream has a bid")
         exchange.status = 200
         exchange.first_token = exchange.loop.time() - exchange.started
-        translator = bid.target.provider.dialect.stream(call.wants_usage, exchange.book, int(time.time()))
+        translator = bid.target.provider.dialect.stream(call, bid.target.model, exchange.book, int(time.time()))
         try:
             extra = (_SSE, (b"cache-control", b"no-cache"), (b"x-merit-expected-cost", usd(bid.cost).encode()))
             await send(

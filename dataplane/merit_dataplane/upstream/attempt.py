@@ -17,9 +17,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from merit_crds.pricing import Usage
+from merit_dataplane.authentication.contract import AuthenticationError
 from merit_dataplane.resilience.account import retry_after_seconds
 from merit_dataplane.resilience.guard import Guard, Verdict
-from merit_dataplane.snapshots.tables import EndpointPlan, Target
+from merit_dataplane.snapshots.tables import EndpointPlan, ProviderPlan, Target
 from merit_dataplane.upstream.client import Failure, UpstreamClient, UpstreamError, UpstreamResponse
 from merit_dataplane.wire.openai_request import Call
 
@@ -68,19 +69,22 @@ async def attempt(
     Raises AttemptFailedError; RequestError (400) for what the provider's protocol can't say; CancelledError when the
     client has gone.
     """
-    body = target.provider.dialect.request(call, target.model_json, target.max_output_tokens)
+    provider = target.provider
+    body = provider.dialect.request(call, target.model_json, target.max_output_tokens)
+    url = (endpoint.stream_urls if call.stream else endpoint.urls)[call.operation]
+    if provider.names_model:
+        url = url.replace("{model}", target.model_in_url)
+    headers, authentication = provider.headers, provider.authentication
     loop = asyncio.get_running_loop()
     now = loop.time()
     endpoint.health.started(now)
     guard.limit(target.first_byte_seconds, Verdict.FIRST_BYTE)
     response = None
     try:
-        response = await client.post(
-            endpoint.urls[call.operation],
-            target.provider.headers,
-            body,
-            target.provider.connect_seconds,
-        )
+        if authentication is not None:
+            headers = await authentication.headers(url, headers, body)
+        once = authentication is not None and not authentication.lasting
+        response = await client.post(url, headers, body, provider.connect_seconds, once=once)
         answer = await _answer(response, target, call, guard)
     except asyncio.CancelledError:
         if response is not None:
@@ -91,6 +95,9 @@ async def attempt(
         verdict = guard.forgive()
         endpoint.health.failed(loop.time())
         raise AttemptFailedError(verdict, f"{verdict.replace('_', ' ')} at {endpoint.name}") from None
+    except AuthenticationError as error:
+        endpoint.health.abandoned()
+        raise AttemptFailedError(Failure.CREDENTIAL, str(error)) from None
     except UpstreamError as error:
         if response is not None:
             response.close()
@@ -111,27 +118,35 @@ async def _answer(response: UpstreamResponse, target: Target, call: Call, guard:
     if status == 200 and call.stream:
         return await _open_stream(response, target, guard)
     guard.limit(target.provider.total_seconds, Verdict.TOTAL)
+    dialect = target.provider.dialect
     if 200 <= status < 300:
         body = await response.read(MAX_ANSWER_BYTES)
         try:
-            body, usage = target.provider.dialect.answer(body, int(time.time()))
+            body, usage = dialect.answer(body, call, target.model, int(time.time()))
         except ValueError:
             raise AttemptFailedError(Failure.MALFORMED, "the answer is none of its protocol's") from None
         return Whole(status, b"application/json", body, usage)
-    if 400 <= status < 500 and status not in _OUR_FAULT and status not in (408, 429):
-        body = _without_credential(await response.read(_MAX_ERROR_BYTES), target)
-        body = target.provider.dialect.error(body)
-        kind = response.header("content-type") or ""
-        return Whole(status, kind.encode() if _KIND.fullmatch(kind) else b"application/json", body, None)
     retry_after = retry_after_seconds(response.header("retry-after"), time.time())
+    if _clients_mistake(status) or dialect.reads_refusals:
+        body = _without_secrets(await response.read(_MAX_ERROR_BYTES), target.provider)
+        status, body, asked = dialect.error(status, body, response.header)
+        if _clients_mistake(status):
+            kind = response.header("content-type") or ""
+            return Whole(status, kind.encode() if _KIND.fullmatch(kind) else b"application/json", body, None)
+        retry_after = asked if retry_after is None else retry_after
     raise AttemptFailedError(
         f"status_{status}", f"the provider answered {status}", status=status, retry_after=retry_after
     )
 
 
+def _clients_mistake(status: int) -> bool:
+    return 400 <= status < 500 and status not in _OUR_FAULT and status not in (408, 429)
+
+
 async def _open_stream(response: UpstreamResponse, target: Target, guard: Guard) -> Stream:
-    kind = response.header("content-type") or "text/event-stream"
-    if not kind.startswith("text/event-stream"):
+    expected = target.provider.dialect.stream_type
+    kind = response.header("content-type") or expected
+    if not kind.startswith(expected):
         raise AttemptFailedError(Failure.MALFORMED, "asked for a stream, got another kind of answer")
     rest = response.chunks()
     guard.limit(target.first_byte_seconds, Verdict.FIRST_BYTE)
@@ -147,11 +162,17 @@ def _judge(failed: AttemptFailedError, target: Target, endpoint: EndpointPlan, n
         endpoint.health.succeeded()
     elif failed.status in _OUR_FAULT:
         endpoint.health.succeeded()
+        if failed.status == 401 and target.provider.authentication is not None:
+            target.provider.authentication.refused()
     else:
         endpoint.health.failed(now)
 
 
-def _without_credential(body: bytes, target: Target) -> bytes:
+def _without_secrets(body: bytes, provider: ProviderPlan) -> bytes:
     """Some vendors repeat the key that they were sent in what they answer."""
-    credential = target.provider.credential
-    return body.replace(credential, b"***") if credential else body
+    secrets = provider.secrets
+    if provider.authentication is not None:
+        secrets += provider.authentication.secrets()
+    for secret in secrets:
+        body = body.replace(secret, b"***")
+    return body
