@@ -142,7 +142,11 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
 
 def _ceilings(price: MaxPrice) -> PriceCeilings:
     return PriceCeilings(
-        input=_pico(price.input, 10**6), output=_pico(price.output, 10**6), request=_pico(price.request, 10**12)
+        input=_pico(price.input, 10**6),
+        output=_pico(price.output, 10**6),
+        request=_pico(price.request, 10**12),
+        image_input=_pico(price.image_input, 10**6),
+        audio_input=_pico(price.audio_input, 10**6),
     )
 
 

@@ -243,6 +243,9 @@ class PriceCeilings(Entry, frozen=True):
     input: int | None = None
     output: int | None = None
     request: int | None = None
+    image_input: int | None = None
+    audio_input: int | None = None
+    """Of requests that hold images, or sound."""
 
 
 class RouteEntry(Entry, frozen=True):

@@ -152,23 +152,35 @@ class RouteTimeouts(Part):
     total: Duration | None = Field(default=None, description="The whole request, all attempts together; default 120s.")
 
 
-_NAMES_A_CEILING: Final = "maxPrice needs at least one of input, output, request"
+_CEILINGS: Final = ("input", "output", "request", "imageInput", "audioInput")
+_NAMES_A_CEILING: Final = f"maxPrice needs at least one of {', '.join(_CEILINGS)}"
 
 
 class MaxPrice(Part):
     """Highest prices, as decimal strings."""
 
     model_config = ConfigDict(
-        json_schema_extra=checked(("has(self.input) || has(self.output) || has(self.request)", _NAMES_A_CEILING))
+        json_schema_extra=checked((" || ".join(f"has(self.{name})" for name in _CEILINGS), _NAMES_A_CEILING))
     )
 
     input: Price | None = Field(default=None, description="USD per million uncached input tokens.")
-    output: Price | None = Field(default=None, description="USD per million output tokens.")
+    output: Price | None = Field(
+        default=None,
+        description="USD per million output tokens: of text, of reasoning, and of what the request asks for in images "
+        "or sound.",
+    )
     request: Price | None = Field(default=None, description="USD per call.")
+    image_input: Price | None = Field(
+        default=None, description="USD per million input tokens of images, for requests that hold some."
+    )
+    audio_input: Price | None = Field(
+        default=None, description="USD per million input tokens of sound, for requests that hold some."
+    )
 
     @model_validator(mode="after")
     def _names_a_ceiling(self) -> "MaxPrice":
-        if self.input is None and self.output is None and self.request is None:
+        ceilings = (self.input, self.output, self.request, self.image_input, self.audio_input)
+        if all(price is None for price in ceilings):
             raise PydanticCustomError("max_price", _NAMES_A_CEILING)
         return self
 

@@ -12,7 +12,7 @@ Candidates that lack a capability which the request uses are not in the order at
 from merit_crds.pricing import charge_of, text_cost, too_dear
 from merit_crds.snapshot import Charge
 from merit_dataplane.dispatch.bid import Bid, Standing, by_merit
-from merit_dataplane.dispatch.ceiling import above
+from merit_dataplane.dispatch.ceiling import above, media_of
 from merit_dataplane.dispatch.steering import steer
 from merit_dataplane.dispatch.warm import warmed
 from merit_dataplane.metering.latency import Latency
@@ -51,11 +51,11 @@ def explain(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix 
 def _narrowed(bids: list[Bid], tier: TierPlan, call: Call, now: float) -> list[Bid]:
     """What the route forbids, then what the client wants."""
     if tier.narrows:
-        ceilings, refuses = tier.ceilings, tier.refuses
+        ceilings, refuses, media = tier.ceilings, tier.refuses, media_of(call)
         bids = [
             _allowed(bid, tier, call, now)
             if bid[0] < _INCAPABLE
-            and (refuses or (ceilings is not None and too_dear(bid.charge, ceilings, bid.input) is not None))
+            and (refuses or (ceilings is not None and too_dear(bid.charge, ceilings, bid.input, media) is not None))
             else bid
             for bid in bids
         ]
@@ -63,7 +63,7 @@ def _narrowed(bids: list[Bid], tier: TierPlan, call: Call, now: float) -> list[B
 
 
 def _allowed(bid: Bid, tier: TierPlan, call: Call, now: float) -> Bid:
-    if tier.ceilings is not None and (reason := above(bid, tier.ceilings, "the route's maxPrice")):
+    if tier.ceilings is not None and (reason := above(bid, tier.ceilings, call, "the route's maxPrice")):
         return bid._replace(standing=Standing.TOO_DEAR, rank=(), reason=reason)
     if tier.refuses and (miss := _misses(tier, bid.target, call, now)):  # asked again of who is unavailable
         return bid._replace(standing=Standing.REFUSED, rank=(), reason=miss[2])

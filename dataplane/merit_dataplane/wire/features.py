@@ -24,6 +24,8 @@ class Feature(IntFlag):
 
 MEDIA = 32 | 64
 """Images and sounds, as a plain int."""
+TOKENS_PER_MEDIUM = 1_000
+"""What an image or a sound counts for: about a large picture at OpenAI, half a minute of speech."""
 BY_NAME = {
     "Streaming": Feature.STREAMING,
     "Tools": Feature.TOOLS,
