@@ -178,8 +178,8 @@ PRICING = [*sorted((CODE / "pricing").glob("*.py")), CODE / "commitments/draw.py
 
 @pytest.mark.parametrize("file", PRICING, ids=lambda file: file.stem)
 def test_no_money_is_a_binary_float(file: Path) -> None:
-    """Instants (in_force) and accuracies (merit_order) are; prices, tokens and costs never meet one."""
-    if file.stem in {"in_force", "zones", "merit_order"}:
+    """Instants (in_force, daily) and accuracies (merit_order) are; prices, tokens and costs never meet one."""
+    if file.stem in {"in_force", "daily", "zones", "merit_order"}:
         return
     for node in ast.walk(ast.parse(file.read_text())):
         assert not (isinstance(node, ast.Constant) and isinstance(node.value, float)), f"{file.name}:{node.lineno}"
