@@ -68,8 +68,11 @@ class Limits(Part):
 class ProviderSpec(Part):
     """One account at one LLM vendor: protocol, endpoints, credentials, limits."""
 
-    protocol: Literal["OpenAI", "Anthropic"] = Field(
-        description="The wire protocol that the vendor speaks: OpenAI's Chat Completions, or Anthropic's Messages."
+    protocol: Literal["OpenAI", "Anthropic", "AzureOpenAI", "Bedrock", "Cohere"] = Field(
+        description=(
+            "The wire protocol that the vendor speaks: OpenAI's Chat Completions, the same under Azure's deployments, "
+            "Anthropic's Messages, Amazon Bedrock's Converse, or Cohere's v2."
+        )
     )
     endpoints: tuple[EndpointSpec, ...] = Field(
         min_length=1,

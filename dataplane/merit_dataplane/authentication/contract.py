@@ -22,8 +22,8 @@ class Authentication(Protocol):
         """What must be taken out of a vendor's words before anybody reads them."""
         ...
 
-    def refused(self) -> None:
-        """The vendor answered 401."""
+    def refused(self, why: str = "") -> None:
+        """The vendor answered 401, and `why`, where it said so."""
         ...
 
     def start(self) -> None:

@@ -70,8 +70,9 @@ class Renewed(Generic[V]):
             return
         self._begin()
 
-    def refused(self) -> None:
+    def refused(self, why: str = "") -> None:
         """The vendor refused the value before its time: it is fetched anew, and used until there is another."""
+        del why
         now = asyncio.get_running_loop().time()
         if not self._closed and self._task is None and now - self._since > _YOUNG_SECONDS and now >= self._again_at:
             self._begin()

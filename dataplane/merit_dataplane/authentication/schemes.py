@@ -45,7 +45,7 @@ class _Refusing:
         """See Authentication."""
         return ()
 
-    def refused(self) -> None:
+    def refused(self, why: str = "") -> None:
         """See Authentication."""
 
     def start(self) -> None:

@@ -286,7 +286,8 @@ class Builder:
         given = {name.lower() for name, _ in entry.headers}
         headers |= {name: value for name, value in dialect.headers.items() if name not in given}
         headers |= dict(entry.headers)
-        secret, query = "", [*entry.query]
+        named = {name for name, _ in entry.query}
+        secret, query = "", [*((n, v) for n, v in dialect.query if n not in named), *entry.query]
         authentication: Authentication | None = None
         match entry.authentication:
             case None if entry.api_key is not None:

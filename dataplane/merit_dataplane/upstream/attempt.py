@@ -52,13 +52,15 @@ class Stream:
 class AttemptFailedError(Exception):
     """The attempt gave nothing to relay. `outcome` is the metric's label."""
 
-    def __init__(self, outcome: str, message: str, *, status: int = 0, retry_after: float | None = None):
+    def __init__(self, outcome: str, message: str, *, status: int = 0, retry_after: float | None = None, why: str = ""):
         super().__init__(message)
         self.outcome = outcome
         self.status = status
         """The provider's HTTP status; 0 where there was none."""
         self.retry_after = retry_after
         """Seconds."""
+        self.why = why
+        """The provider's words."""
 
 
 async def attempt(
@@ -126,16 +128,16 @@ async def _answer(response: UpstreamResponse, target: Target, call: Call, guard:
         except ValueError:
             raise AttemptFailedError(Failure.MALFORMED, "the answer is none of its protocol's") from None
         return Whole(status, b"application/json", body, usage)
-    retry_after = retry_after_seconds(response.header("retry-after"), time.time())
+    retry_after, why = retry_after_seconds(response.header("retry-after"), time.time()), ""
     if _clients_mistake(status) or dialect.reads_refusals:
         body = _without_secrets(await response.read(_MAX_ERROR_BYTES), target.provider)
-        status, body, asked = dialect.error(status, body, response.header)
+        status, body, asked, why = dialect.error(status, body, response.header)
         if _clients_mistake(status):
             kind = response.header("content-type") or ""
             return Whole(status, kind.encode() if _KIND.fullmatch(kind) else b"application/json", body, None)
         retry_after = asked if retry_after is None else retry_after
     raise AttemptFailedError(
-        f"status_{status}", f"the provider answered {status}", status=status, retry_after=retry_after
+        f"status_{status}", f"the provider answered {status}", status=status, retry_after=retry_after, why=why
     )
 
 
@@ -163,7 +165,7 @@ def _judge(failed: AttemptFailedError, target: Target, endpoint: EndpointPlan, n
     elif failed.status in _OUR_FAULT:
         endpoint.health.succeeded()
         if failed.status == 401 and target.provider.authentication is not None:
-            target.provider.authentication.refused()
+            target.provider.authentication.refused(failed.why)
     else:
         endpoint.health.failed(now)
 

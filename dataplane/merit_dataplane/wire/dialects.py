@@ -11,10 +11,15 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from merit_crds.pricing import CostDetails, Usage
+from merit_dataplane.wire.amazon_event_stream import CONTENT_TYPE
 from merit_dataplane.wire.features import Feature
 from merit_dataplane.wire.openai_anthropic.answer import answer_body, error_answer
 from merit_dataplane.wire.openai_anthropic.request import request_body
 from merit_dataplane.wire.openai_anthropic.stream import AnthropicStream
+from merit_dataplane.wire.openai_bedrock.dialect import bedrock_answer, bedrock_request, bedrock_stream
+from merit_dataplane.wire.openai_bedrock.errors import bedrock_error
+from merit_dataplane.wire.openai_cohere.answer import error_answer as cohere_error
+from merit_dataplane.wire.openai_cohere.dialect import cohere_answer, cohere_request, cohere_stream
 from merit_dataplane.wire.openai_request import Call, Operation
 from merit_dataplane.wire.openai_response import usage_of
 from merit_dataplane.wire.openai_stream import StreamTranslator
@@ -59,6 +64,8 @@ class Refusal(NamedTuple):
     """In OpenAI's format."""
     retry_after: float | None = None
     """Seconds that the body asks to wait."""
+    why: str = ""
+    """The vendor's words, for the operator's log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,8 @@ class Dialect:
     """Of an error's status, body and headers."""
     stream_type: str = "text/event-stream"
     """Content type of a streamed answer."""
+    query: tuple[tuple[str, str], ...] = ()
+    """Parameters of every URL, for which a Provider may set others."""
     reads_refusals: bool = False
     """Whether the body of an error that is not handed on says something: what it means, how long to wait."""
     caches_only_marked: bool = False
@@ -135,6 +144,60 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         stream=_anthropic_stream,
         error=lambda status, body, _: Refusal(status, error_answer(body)),
         caches_only_marked=True,
+    ),
+    "AzureOpenAI": Dialect(
+        paths={operation: same(f"openai/deployments/{{model}}/{operation}") for operation in Operation},
+        can_say=-1,
+        always=int(Feature.COMPLETIONS | Feature.CHOICES),
+        api_key=lambda key: ("api-key", key),
+        headers={},
+        request=lambda call, model, _: call.body_for(model),
+        answer=lambda body, *_: (body, usage_of(body)),
+        stream=_openai_stream,
+        error=lambda status, body, _: Refusal(status, body),
+        query=(("api-version", "2024-10-21"),),
+    ),
+    "Bedrock": Dialect(
+        paths={Operation.CHAT: Path("model/{model}/converse", "model/{model}/converse-stream")},
+        can_say=int(
+            Feature.STREAMING
+            | Feature.TOOLS
+            | Feature.PARALLEL_TOOLS
+            | Feature.JSON_SCHEMA
+            | Feature.IMAGES
+            | Feature.AUDIO
+        ),
+        always=0,
+        api_key=lambda key: ("Authorization", f"Bearer {key}"),
+        headers={},
+        request=bedrock_request,
+        answer=bedrock_answer,
+        stream=bedrock_stream,
+        error=lambda status, body, header: Refusal(*bedrock_error(status, body, header)),
+        stream_type=CONTENT_TYPE,
+        reads_refusals=True,
+        caches_only_marked=True,
+    ),
+    "Cohere": Dialect(
+        paths={Operation.CHAT: same("chat"), Operation.EMBEDDINGS: same("embed")},
+        can_say=int(
+            Feature.STREAMING
+            | Feature.TOOLS
+            | Feature.PARALLEL_TOOLS
+            | Feature.JSON_OBJECT
+            | Feature.JSON_SCHEMA
+            | Feature.IMAGES
+            | Feature.LOGPROBS
+            | Feature.EMBEDDINGS
+        ),
+        always=0,
+        api_key=lambda key: ("Authorization", f"Bearer {key}"),
+        headers={},
+        request=cohere_request,
+        answer=cohere_answer,
+        stream=cohere_stream,
+        error=lambda status, body, _: Refusal(*cohere_error(body, status)),
+        reads_refusals=True,
     ),
 }
 """By the `protocol` of a Provider."""
