@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from merit_dataplane.redis_settings import RedisSettings
+
 STDOUT: Final = Path("-")
 
 
@@ -57,3 +59,5 @@ class Settings:
     ambient_namespaces: tuple[str, ...] = ()
     """Whose Providers may use the pod's own identity at a cloud; `*` is every one."""
     pod: str = ""
+    redis: RedisSettings | None = None
+    """What pods share; None where they share nothing."""
