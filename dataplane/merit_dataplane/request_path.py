@@ -52,7 +52,7 @@ class RequestPath:
         self._answers = Answers(cache, ledger, self._responses)
         self._failover = Failover(client, ledger)
         self._relay = Relay(self._responses, self._answers)
-        self._streams = StreamRelay(self._responses, ledger)
+        self._streams = StreamRelay(self._responses, self._failover, ledger)
 
     @property
     def draining(self) -> bool:
@@ -108,15 +108,17 @@ class RequestPath:
         with Guard(receive, total_seconds=route.total_seconds) as guard:
             try:
                 if further:
-                    answer, endpoint = await self._failover.answer_of_any(
+                    served, last = await self._failover.answer_of_any(
                         exchange, ((route, call), *further), headers, guard
                     )
-                    key = key if exchange.route is route else None  # another model's answer is not this one's
+                    key = key if last is route else None  # another model's answer is not this one's
+                    route = last
                 else:
                     order = ranked(exchange, route, call, headers, self._ledger)
-                    answer, endpoint = await self._failover.first_answer(exchange, order, route, call, guard)
+                    served = await self._failover.first_answer(exchange, order, route, call, guard)
+                answer = served.answer
                 if isinstance(answer, Stream):
-                    return await self._streams.stream(exchange, answer, endpoint, call, guard, send)
+                    return await self._streams.stream(exchange, served, route, guard, send)
             except asyncio.CancelledError:
                 guard.forgive()  # raises again what isn't the guard's: only a client that is gone or stuck gets here
                 exchange.status = CLIENT_GONE

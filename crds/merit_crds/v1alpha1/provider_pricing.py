@@ -23,8 +23,18 @@ from merit_crds.v1alpha1.prices import ContextTiers, Prices
 from merit_crds.v1alpha1.schedules import ScheduleSpec
 
 Capability = Literal[
-    "Streaming", "Tools", "ParallelTools", "JsonObject", "JsonSchema", "Images", "Audio", "Logprobs", "Embeddings"
+    "Streaming",
+    "Tools",
+    "ParallelTools",
+    "JsonObject",
+    "JsonSchema",
+    "Images",
+    "Audio",
+    "Logprobs",
+    "Embeddings",
+    "AssistantPrefix",
 ]
+"""AssistantPrefix: goes on from the beginning of an answer that it is given."""
 
 
 class ProviderRef(Part):

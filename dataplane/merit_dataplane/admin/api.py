@@ -3,7 +3,6 @@
 import hmac
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import msgspec
 from fastapi import FastAPI, Request, Response
@@ -25,9 +24,6 @@ from merit_dataplane.observability.metrics import exposition
 from merit_dataplane.snapshots.holder import SnapshotHolder
 from merit_dataplane.snapshots.receiver import Receiver
 
-if TYPE_CHECKING:
-    from merit_dataplane.shared_state import SharedState
-
 _STATUS = {
     Rejection.UNAUTHORIZED: 401,
     Rejection.STALE_TERM: 409,
@@ -46,7 +42,6 @@ def create_admin(
     token: Callable[[], str],
     registry: CollectorRegistry,
     draining: Callable[[], bool],
-    state: "SharedState | None" = None,
 ) -> FastAPI:
     """The admin application.
 
@@ -55,7 +50,7 @@ def create_admin(
     """
     api = FastAPI(title="Merit admin", docs_url=None, redoc_url=None, openapi_url=None)
     _add_push(api, holder=holder, receiver=receiver, token=token)
-    _add_health(api, holder=holder, registry=registry, draining=draining, state=state)
+    _add_health(api, holder=holder, registry=registry, draining=draining)
     return api
 
 
@@ -107,12 +102,7 @@ def _add_push(  # noqa: C901 # three endpoints behind one check
 
 
 def _add_health(
-    api: FastAPI,
-    *,
-    holder: SnapshotHolder,
-    registry: CollectorRegistry,
-    draining: Callable[[], bool],
-    state: "SharedState | None",
+    api: FastAPI, *, holder: SnapshotHolder, registry: CollectorRegistry, draining: Callable[[], bool]
 ) -> None:
     @api.get("/livez")
     async def live() -> Response:
@@ -126,8 +116,7 @@ def _add_health(
             return Response("draining\n", 503)
         if holder.tables is None:
             return Response("no snapshot yet\n", 503)
-        more = f"{state.describe()}\n" if state is not None else ""
-        return Response(f"serving {holder.version[:12]}\n{more}")
+        return Response(f"serving {holder.version[:12]}\n")
 
     @api.get("/metrics")
     async def metrics() -> Response:
