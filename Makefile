@@ -23,6 +23,7 @@ demo: setup ## A gateway, three simulated providers, real requests; ARGS=--once 
 	$(BIN)/python examples/quickstart/demo.py $(ARGS)
 
 test: check ## All tests, with a real Kubernetes; ends with pytest's closing line
+	tests/redis/install.sh
 	tests/cluster/lab/build.sh
 	$(BIN)/python -m pytest $(ARGS)
 

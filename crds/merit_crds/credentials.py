@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 
+from merit_crds.snapshot.authentication import keys_of
 from merit_crds.snapshot.model import Snapshot
 
 Credentials = Mapping[str, str]
@@ -17,6 +18,8 @@ def fingerprint(value: str) -> str:
 def references(snapshot: Snapshot) -> dict[str, str]:
     """Every credential that a snapshot names: reference to fingerprint."""
     found = {p.api_key.ref: p.api_key.fingerprint for p in snapshot.providers.values() if p.api_key}
+    for provider in snapshot.providers.values():
+        found |= {key.ref: key.fingerprint for key in keys_of(provider.authentication).values()}
     for consumer in snapshot.consumers.values():
         found |= {key.ref: key.fingerprint for key in consumer.api_keys}
     return found

@@ -63,22 +63,6 @@ class StampedExcess(msgspec.Struct, frozen=True, omit_defaults=True):
     special: StampedSpecialRates | None = None
 
 
-class StampedAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An attempt that was paid for and whose answer did not reach its end: broken off, given up, or too late."""
-
-    provider: str
-    model: str
-    endpoint: str
-    outcome: str
-    cost: Money
-    """USD, at the rates of `price_version`."""
-    input_tokens: Count = 0
-    output_tokens: Count = 0
-    estimated: bool = False
-    price_list: str = ""
-    price_version: str = ""
-
-
 class UsageLine(msgspec.Struct, omit_defaults=True):
     """One request. Times are seconds, money is decimal USD, tokens are in classes; what is absent has its default."""
 
@@ -142,17 +126,7 @@ class UsageLine(msgspec.Struct, omit_defaults=True):
         bool, msgspec.Meta(description="The provider reported no usage, or a service tier without a price.")
     ] = False
 
-    cost: Annotated[
-        Money, msgspec.Meta(description="What the tokens of this line cost, in USD; `lost_cost` comes on top.")
-    ] = ""
-    lost: Annotated[
-        list[StampedAttempt],
-        msgspec.Meta(description="Attempts that were paid for too, beside the one whose tokens this line has."),
-    ] = []
-    lost_cost: Annotated[Money, msgspec.Meta(description="What these cost together, in USD.")] = ""
-    mid_stream: Annotated[
-        str, msgspec.Meta(description="How a stream that broke off went on: `prefix`, `restart`; empty: it did not.")
-    ] = ""
+    cost: Annotated[Money, msgspec.Meta(description="What the request cost, in USD.")] = ""
     expected_cost: Annotated[Money, msgspec.Meta(description="What it was expected to cost, in USD.")] = ""
     saved: Annotated[Money, msgspec.Meta(description="What a cache hit would have cost, in USD.")] = ""
     billed_at: Annotated[

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-from dataclasses import dataclass
 
 from merit_crds.pricing import (
     CostDetails,
@@ -16,9 +15,9 @@ from merit_crds.pricing import (
     usd,
 )
 from merit_crds.snapshot import Charge
-from merit_crds.usage_line import USAGE_LINE_FORMAT, StampedAttempt, StampedTokens, UsageLine
+from merit_crds.usage_line import USAGE_LINE_FORMAT, StampedTokens, UsageLine
 from merit_dataplane.dispatch.bid import Bid, Standing
-from merit_dataplane.observability.ledger import Ledger, Series
+from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.resilience.guard import Verdict
 from merit_dataplane.snapshots.tables import ConsumerPlan, EndpointPlan, RoutePlan, Tables, Target, TierPlan
@@ -29,36 +28,7 @@ from merit_dataplane.wire.openai_request import Call
 
 CLIENT_GONE = 499
 """nginx's status for a client that closed its connection."""
-NOTHING = CostDetails(input=0, output=0, request=0)
 _random = random.Random()  # noqa: S311 # an identity, not a secret
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Lost:
-    """An attempt that was paid for and whose answer did not reach its end."""
-
-    target: Target
-    endpoint: str
-    outcome: str
-    usage: Usage
-    cost: CostDetails
-    estimated: bool
-
-    def stamped(self) -> StampedAttempt:
-        """For the usage log."""
-        target = self.target
-        return StampedAttempt(
-            provider=target.name[0],
-            model=target.name[1],
-            endpoint=self.endpoint,
-            outcome=self.outcome,
-            cost=usd(self.cost.total),
-            input_tokens=self.usage.input,
-            output_tokens=self.usage.all_output,
-            estimated=self.estimated,
-            price_list=target.price_list,
-            price_version=target.price_version,
-        )
 
 
 class Exchange:
@@ -66,8 +36,8 @@ class Exchange:
 
     __slots__ = (
         "attempted", "attempts", "bid", "billed_at", "cache", "call", "charge", "consumer", "cost", "error",
-        "estimated", "failures", "first_token", "id", "loop", "lost", "lost_cost", "mid_stream", "placement", "prefix",
-        "route", "saved", "started", "status", "tables", "target", "tier", "usage", "waits_for",
+        "estimated", "failures", "first_token", "id", "loop", "placement", "prefix", "route", "saved", "started",
+        "status", "tables", "target", "tier", "usage", "waits_for",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
@@ -92,11 +62,6 @@ class Exchange:
         self.saved = 0
         self.attempts = 0
         self.failures: list[str] = []
-        self.lost: list[Lost] = []
-        """Attempts that cost something and gave no whole answer."""
-        self.lost_cost = NOTHING
-        self.mid_stream = ""
-        """How a stream that broke off went on."""
         self.status = 0
         self.first_token = 0.0
         self.error = ""
@@ -112,15 +77,12 @@ class Exchange:
         self.attempted, self.waits_for = self.loop.time(), bid.target
 
     def failed(self, bid: Bid, endpoint: EndpointPlan, failure: AttemptFailedError, ledger: Ledger) -> None:
-        """An attempt gave nothing. One that was given up, or had begun to answer, is paid for all the same."""
-        if failure.given_up or failure.seen is not None:
-            seen = failure.seen
-            self.lose(bid, endpoint, failure.outcome, seen.usage if seen else None, seen.events if seen else 0)
+        """An attempt gave nothing."""
         self.failures.append(f"{bid.target.labels[2]}/{endpoint.name}: {failure.outcome}")
         ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, failure.outcome)
         self.waits_for = None
         now = self.loop.time()
-        if failure.outcome in (Verdict.FIRST_BYTE, Verdict.FIRST_TOKEN):
+        if failure.outcome == Verdict.FIRST_BYTE:
             self._never(bid.target, now)
         elif failure.outcome == Verdict.TOTAL:
             self._at_least(bid.target, now)
@@ -130,47 +92,21 @@ class Exchange:
         self.bid, self.target, self.waits_for = bid, bid.target, None
         ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, "answered")
 
-    def lose(self, bid: Bid, endpoint: EndpointPlan, outcome: str, usage: Usage | None, events: int) -> Lost:
-        """An attempt is paid for and useless: by its own usage, else by what was expected of it and has come."""
-        known = usage or Usage(bid.input, output=events)
-        charge, _ = self._charge(bid, known)
-        cost = price_details(charge, known)
-        lost = Lost(bid.target, endpoint.name, outcome, known, cost, estimated=usage is None)
-        self.lost.append(lost)
-        self.lost_cost = _sum(self.lost_cost, cost)
-        return lost
-
-    def keep(self, lost: Lost) -> None:
-        """It is the request's last attempt after all: its own account has it."""
-        self.lost.remove(lost)
-        self.lost_cost = CostDetails(*(a - b for a, b in zip(self.lost_cost, lost.cost, strict=True)))
-
-    def price(self, bid: Bid, usage: Usage) -> CostDetails:
-        """What the request costs if that is the answer's usage: what was lost before included."""
-        cost = price_details(self._charge(bid, usage)[0], usage)
-        return _sum(cost, self.lost_cost) if self.lost else cost
-
     def book(self, usage: Usage, *, estimated: bool = False) -> CostDetails:
-        """The usage that counts, and its price in the snapshot of this request, at its start or now.
-
-        What comes back is for the client: it has what was lost before, too.
-        """
+        """The usage that counts, and its price in the snapshot of this request, at its start or now."""
         if self.bid is None:
             raise AssertionError("nobody has answered yet")
-        self.charge, known = self._charge(self.bid, usage)
-        self.usage, self.estimated = usage, estimated or not known
-        self.cost = price_details(self.charge, usage)
-        return _sum(self.cost, self.lost_cost) if self.lost else self.cost
-
-    def _charge(self, bid: Bid, usage: Usage) -> tuple[Charge, bool]:
-        """What a usage is charged at, and whether the price list knows its service tier."""
-        tariff = bid.tariff
-        if bid.target.price.billed_by_completion:
+        price = self.bid.target.price
+        tariff = self.bid.tariff
+        if price.billed_by_completion:
             self.billed_at = time.time()
-            tariff = bid.target.price.at(self.billed_at)
+            tariff = price.at(self.billed_at)
         served = usage.service_tier or (self.call.service_tier if self.call else "")
         charge = charge_of(tariff, served) if served else tariff
-        return charge or tariff, charge is not None
+        self.usage, self.estimated = usage, estimated or charge is None  # a tier that the price list doesn't know
+        self.charge = charge or tariff
+        self.cost = price_details(self.charge, usage)
+        return self.cost
 
     def close(self, ledger: Ledger, log: UsageLog | None) -> None:
         """Account and log."""
@@ -186,23 +122,22 @@ class Exchange:
         series.duration.observe(duration)
         if self.first_token:
             series.first_token.observe(self.first_token)
-        for lost in self.lost:
-            ledger.lost[*lost.target.labels, lost.outcome] += lost.cost.total
-            owner = ledger.of((*lost.target.labels, self.consumer.key if self.consumer else ""))
-            _count(owner, lost.usage, lost.cost.total)
         if self.usage is not None and self.cost is not None:
-            _count(series, self.usage, self.cost.total)
+            cached, written = self.usage.all_cached, self.usage.all_written
+            series.uncached_input_tokens += self.usage.input - cached - written
+            series.cached_input_tokens += cached
+            series.cache_write_tokens += written
+            series.output_tokens += self.usage.all_output
+            series.cost += self.cost.total
             if self.bid is not None:
                 series.expected_input_tokens += self.bid.input
                 series.expected_output_tokens += self.bid.output
                 series.expected_cost += self.bid.cost
                 series.cost_error += abs(self.bid.cost - self.cost.total)
             series.estimated += self.estimated
-            if self.target is not None and self.status == 200 and not self.mid_stream:  # a part says nothing of wholes
+            if self.target is not None and self.status == 200:
                 self._learn(self.target, self.usage, now)
-        if (
-            self.first_token and self.target is not None and not self.mid_stream
-        ):  # known of a stream that broke off, too
+        if self.first_token and self.target is not None:  # known of a stream that broke off, too
             first = self.started + self.first_token - self.attempted
             self.target.learned.first_token.observe(first, now)
         if self.status == CLIENT_GONE:
@@ -267,8 +202,6 @@ class Exchange:
         if target is not None:
             line.provider, line.model = target.name
             line.price_list, line.price_version = target.price_list, target.price_version
-        if self.lost:
-            line.lost, line.lost_cost = [lost.stamped() for lost in self.lost], usd(self.lost_cost.total)
         if self.bid is not None:
             line.expected_cost = usd(self.bid.cost)
             line.expected_cached_input_tokens = self.bid.warm.cached
@@ -282,21 +215,7 @@ class Exchange:
             line.estimated = self.estimated
             rates, excess = rates_in_force(self.charge.rates, self.charge.context_tiers, usage.input)
             line.cost, line.rates = usd(self.cost.total), stamped(rates)
-            line.mid_stream = self.mid_stream
             if self.billed_at and self.bid is not None and self.bid.target.price.timed:
                 line.billed_at = int(self.billed_at * 1000) / 1000
             line.excess = [stamped_excess(tier) for tier in excess]
         return line
-
-
-def _sum(one: CostDetails, other: CostDetails) -> CostDetails:
-    return CostDetails(one.input + other.input, one.output + other.output, one.request + other.request)
-
-
-def _count(series: Series, usage: Usage, pico: int) -> None:
-    cached, written = usage.all_cached, usage.all_written
-    series.uncached_input_tokens += usage.input - cached - written
-    series.cached_input_tokens += cached
-    series.cache_write_tokens += written
-    series.output_tokens += usage.all_output
-    series.cost += pico

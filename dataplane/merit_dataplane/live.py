@@ -2,13 +2,13 @@
 
 from collections.abc import Container, Iterator
 
+from merit_dataplane.authentication.schemes import Authentications
 from merit_dataplane.metering.expectation import ExpectedOutput, TierOutput
 from merit_dataplane.metering.input_count import ExpectedInput, TierInput
 from merit_dataplane.metering.latency import Latency
 from merit_dataplane.metering.wins import Wins
 from merit_dataplane.resilience.account import AccountLimits
-from merit_dataplane.resilience.circuit import Circuit
-from merit_dataplane.resilience.retry_budget import RetryBudget
+from merit_dataplane.resilience.health import EndpointHealth
 from merit_dataplane.warmth.table import PrefixTable
 from merit_dataplane.warmth.warmth import Warmth
 
@@ -41,9 +41,10 @@ class Learned:
 class Live:
     """Everything learned, by what it is of. `retain` drops what the snapshot no longer names, so it stays bounded."""
 
-    def __init__(self) -> None:
-        self._endpoints: dict[tuple[str, str, str], dict[str, Circuit]] = {}
-        self._budgets: dict[str, RetryBudget] = {}
+    def __init__(self, authentications: Authentications | None = None) -> None:
+        self.authentications = authentications or Authentications()
+        """Tokens of providers."""
+        self._endpoints: dict[tuple[str, str, str], EndpointHealth] = {}
         self._accounts: dict[str, AccountLimits] = {}
         self._tiers: dict[tuple[str, str], tuple[TierInput, TierOutput]] = {}
         self._wins: dict[tuple[str, str], Wins] = {}
@@ -51,13 +52,9 @@ class Live:
         self._prefixes = PrefixTable()
         self._warmths: dict[tuple[str, str], Warmth] = {}
 
-    def circuits(self, provider: str, endpoint: str, url: str) -> dict[str, Circuit]:
-        """Of an endpoint, by model; another URL is another endpoint."""
-        return self._endpoints.setdefault((provider, endpoint, url), {})
-
-    def retry_budget(self, route: str) -> RetryBudget:
-        """Of a route."""
-        return self._budgets.setdefault(route, RetryBudget())
+    def endpoint(self, provider: str, endpoint: str, url: str) -> EndpointHealth:
+        """Health of an endpoint; another URL is another endpoint."""
+        return self._endpoints.setdefault((provider, endpoint, url), EndpointHealth())
 
     def account(self, provider: str) -> AccountLimits:
         """Limits and cool-down of a provider."""
@@ -92,8 +89,6 @@ class Live:
         for model in [key for key in self._warmths if key[0] not in providers]:
             del self._warmths[model]
         yield
-        for route in [key for key in self._budgets if key not in routes]:
-            del self._budgets[route]
         for tier in [key for key in self._tiers if key[0] not in routes]:
             del self._tiers[tier]
         for tier in [key for key in self._wins if key[0] not in routes]:

@@ -52,7 +52,7 @@ class RequestPath:
         self._answers = Answers(cache, ledger, self._responses)
         self._failover = Failover(client, ledger)
         self._relay = Relay(self._responses, self._answers)
-        self._streams = StreamRelay(self._responses, self._failover, ledger)
+        self._streams = StreamRelay(self._responses, ledger)
 
     @property
     def draining(self) -> bool:
@@ -108,17 +108,15 @@ class RequestPath:
         with Guard(receive, total_seconds=route.total_seconds) as guard:
             try:
                 if further:
-                    served, last = await self._failover.answer_of_any(
+                    answer, endpoint = await self._failover.answer_of_any(
                         exchange, ((route, call), *further), headers, guard
                     )
-                    key = key if last is route else None  # another model's answer is not this one's
-                    route = last
+                    key = key if exchange.route is route else None  # another model's answer is not this one's
                 else:
                     order = ranked(exchange, route, call, headers, self._ledger)
-                    served = await self._failover.first_answer(exchange, order, route, call, guard)
-                answer = served.answer
+                    answer, endpoint = await self._failover.first_answer(exchange, order, route, call, guard)
                 if isinstance(answer, Stream):
-                    return await self._streams.stream(exchange, served, route, guard, send)
+                    return await self._streams.stream(exchange, answer, endpoint, call, guard, send)
             except asyncio.CancelledError:
                 guard.forgive()  # raises again what isn't the guard's: only a client that is gone or stuck gets here
                 exchange.status = CLIENT_GONE

@@ -11,15 +11,18 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from merit_dataplane.admin.api import create_admin
 from merit_dataplane.app import create_app
+from merit_dataplane.authentication.schemes import Authentications
 from merit_dataplane.caching.exact import ExactStore
 from merit_dataplane.live import Live
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.observability.log_files import FolderSink
 from merit_dataplane.observability.metrics import registry
 from merit_dataplane.observability.usage_log import Sink, StreamSink, UsageLog
+from merit_dataplane.redis_settings import RedisSettings
 from merit_dataplane.request_path import RequestPath
 from merit_dataplane.servers import admin_server, bind, data_server, start
 from merit_dataplane.settings import STDOUT, Settings
@@ -28,6 +31,9 @@ from merit_dataplane.snapshots.holder import SnapshotHolder
 from merit_dataplane.snapshots.last_good import LastGoodDisk, restore
 from merit_dataplane.snapshots.receiver import Receiver
 from merit_dataplane.upstream.http1_client import Http1Client
+
+if TYPE_CHECKING:
+    from merit_dataplane.shared_state import SharedState
 
 log = logging.getLogger("merit.serve")
 _RESTORE_EVERY_SECONDS = 2.0
@@ -42,11 +48,13 @@ class Gateway:
     client: Http1Client
     ledger: Ledger
     usage_log: UsageLog | None
+    state: "SharedState | None" = None
 
 
 def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
-    """Makes the parts. A usage log that is given takes the place of the settings' own."""
-    holder, ledger, client = SnapshotHolder(Live()), Ledger(), Http1Client()
+    """Makes the parts, in a running loop. A usage log that is given takes the place of the settings' own."""
+    ledger, client = Ledger(), Http1Client()
+    holder = SnapshotHolder(Live(Authentications(client, settings.ambient_namespaces)))
     usage_log = usage_log or _usage_log(settings)
     path = RequestPath(
         holder=holder,
@@ -56,7 +64,14 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
         cache=ExactStore(settings.cache_bytes),
         max_body_bytes=settings.max_body_bytes,
     )
-    return Gateway(holder=holder, path=path, client=client, ledger=ledger, usage_log=usage_log)
+    state = _shared_state(settings.redis) if settings.redis else None
+    return Gateway(holder=holder, path=path, client=client, ledger=ledger, usage_log=usage_log, state=state)
+
+
+def _shared_state(settings: RedisSettings) -> "SharedState":
+    from merit_dataplane.shared_state import SharedState  # noqa: PLC0415 # its client is 20 MB that few pods need
+
+    return SharedState(settings)
 
 
 def _usage_log(settings: Settings) -> UsageLog | None:
@@ -83,6 +98,10 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(gateway.client.close)
+        stack.callback(gateway.holder.live.authentications.close)
+        if gateway.state is not None:
+            gateway.state.start()
+            stack.push_async_callback(gateway.state.close)
         listener, admin_listener = bind(settings.listen), bind(settings.admin_listen)
         disk = LastGoodDisk(settings.state_dir) if settings.state_dir else None
         admin = admin_server(_admin_app(settings, gateway, disk), settings)
@@ -129,8 +148,9 @@ def _admin_app(settings: Settings, gateway: Gateway, disk: LastGoodDisk | None) 
         holder=gateway.holder,
         receiver=receiver,
         token=token,
-        registry=registry(gateway.ledger, gateway.holder, gateway.usage_log),
+        registry=registry(gateway.ledger, gateway.holder, gateway.usage_log, gateway.state),
         draining=lambda: gateway.path.draining,
+        state=gateway.state,
     )
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from merit_dataplane.redis_settings import RedisSettings
+
 STDOUT: Final = Path("-")
 
 
@@ -54,4 +56,8 @@ class Settings:
     usage_log_keep_bytes: int = 1024 * 1024 * 1024
     max_body_bytes: int = 50 * 1024 * 1024
     cache_bytes: int = 64 * 1024 * 1024
+    ambient_namespaces: tuple[str, ...] = ()
+    """Whose Providers may use the pod's own identity at a cloud; `*` is every one."""
     pod: str = ""
+    redis: RedisSettings | None = None
+    """What pods share; None where they share nothing."""

@@ -1,11 +1,13 @@
 """Which Secrets the resources name. Tolerates any spec: what is wrong with it, compile says."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from merit_crds.credentials import references
 from merit_crds.resources import ResourceSet
 from merit_crds.snapshot import Snapshot
+
+_DEEPEST = 4
 
 
 def named_secrets(resources: ResourceSet, previous: Snapshot | None) -> set[tuple[str, str]]:
@@ -19,17 +21,25 @@ def named_secrets(resources: ResourceSet, previous: Snapshot | None) -> set[tupl
 
 
 def _names(kind: str, spec: Any) -> Iterator[str]:
-    if kind == "Provider":
-        selectors: Iterable[Any] = [_get(_get(spec, "credentials"), "apiKey")]
-    elif kind == "Consumer":
-        keys = _get(spec, "apiKeys")
-        selectors = keys if isinstance(keys, list | tuple) else []
-    else:
-        return
-    for selector in selectors:
-        name = _get(selector, "name")
+    field = {"Provider": "credentials", "Consumer": "apiKeys"}.get(kind, "")
+    for selector in _selectors(_get(spec, field), depth=0):
+        name = selector["name"]
         if isinstance(name, str) and name:
             yield name
+
+
+def _selectors(value: Any, *, depth: int) -> Iterator[Mapping[str, Any]]:
+    """What looks like a selector of a Secret's key, in any scheme: compile knows which there are."""
+    if depth > _DEEPEST:
+        return
+    if isinstance(value, Mapping):
+        if "name" in value and "key" in value:
+            yield value
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return
+    for inner in value:
+        yield from _selectors(inner, depth=depth + 1)
 
 
 def _get(value: Any, key: str) -> Any:

@@ -18,6 +18,14 @@ HELM = Path(__file__).parents[2] / "helm"
 VALUES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "namespaced": {"watch": {"namespaces": ["team-a", "team-b"]}},
+    "redis": {
+        "redis": {
+            "url": "rediss+sentinel://a:26379,b:26379/mymaster",
+            "existingSecret": "redis",
+            "tlsSecret": "redis-tls",
+            "clientCertificate": True,
+        }
+    },
     "plain admin port": {"adminTLS": {"enabled": False}, "pushToken": {"existingSecret": "mine"}},
     "bare": {
         "crds": {"enabled": False},
@@ -102,6 +110,7 @@ def test_arguments_are_those_of_the_programs(values: dict[str, Any]) -> None:
     assert served.from_operator
     tls = values.get("adminTLS", {}).get("enabled", True)
     assert (served.tls_cert is not None, pushing.tls_ca is not None) == (tls, tls)
+    assert (served.redis_url is not None, served.redis_ca is not None) == ("redis" in values, "redis" in values)
     assert served.admin_listen.port == pushing.admin_port
     # Kubernetes must not kill a pod whose streams may still end
     assert pod(documents, "dataplane")["terminationGracePeriodSeconds"] > served.drain_seconds + served.grace_seconds

@@ -19,6 +19,7 @@ from merit_dataplane.admin.api import create_admin
 from merit_dataplane.app import create_app
 from merit_dataplane.observability.metrics import registry
 from merit_dataplane.observability.usage_log import StreamSink, UsageLog
+from merit_dataplane.redis_settings import RedisSettings
 from merit_dataplane.serve import Gateway, wire
 from merit_dataplane.servers import data_server
 from merit_dataplane.settings import Address, Settings
@@ -111,11 +112,14 @@ async def gateway(  # settings
     max_body_bytes: int = 1024 * 1024,
     standalone: bool = False,
     token: Callable[[], str] = lambda: PUSH_TOKEN,
+    redis: RedisSettings | None = None,
 ) -> AsyncIterator[Running]:
     """A gateway with these resources (none: no snapshot yet). At its end nothing may be in flight, and no task left."""
     before = asyncio.all_tasks()
     here = Address("127.0.0.1", 0)
-    settings = Settings(listen=here, admin_listen=here, max_body_bytes=max_body_bytes, pod="pod-under-test")
+    settings = Settings(
+        listen=here, admin_listen=here, max_body_bytes=max_body_bytes, pod="pod-under-test", redis=redis
+    )
     log = io.BytesIO()
     parts = wire(settings, UsageLog(StreamSink(log)))
     disk = LastGoodDisk(state_dir) if state_dir else None
@@ -124,8 +128,9 @@ async def gateway(  # settings
         holder=parts.holder,
         receiver=None if standalone else receiver,
         token=token,
-        registry=registry(parts.ledger, parts.holder, parts.usage_log),
+        registry=registry(parts.ledger, parts.holder, parts.usage_log, parts.state),
         draining=lambda: parts.path.draining,
+        state=parts.state,
     )
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(
@@ -134,6 +139,10 @@ async def gateway(  # settings
         sdk_http = openai.DefaultAsyncHttpxClient(verify=False)
         stack.push_async_callback(sdk_http.aclose)
         stack.push_async_callback(parts.client.close)
+        stack.callback(parts.holder.live.authentications.close)
+        if parts.state is not None:
+            parts.state.start()
+            stack.push_async_callback(parts.state.close)
         data_config = data_server(create_app(parts.path, parts.holder), settings).config
         port = await stack.enter_async_context(serving(data_config))
         admin_config = uvicorn.Config(

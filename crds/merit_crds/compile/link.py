@@ -4,14 +4,17 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import msgspec
+from pydantic.alias_generators import to_camel
 
+from merit_crds.compile.authentication import account_key_fault
 from merit_crds.compile.translate import Entry
 from merit_crds.conditions import Reason
 from merit_crds.credentials import fingerprint
 from merit_crds.resources import ResourceId, Secrets
+from merit_crds.snapshot.authentication import keys_of
+from merit_crds.snapshot.entry import CredentialRef
 from merit_crds.snapshot.model import (
     ConsumerEntry,
-    CredentialRef,
     PricingEntry,
     ProviderEntry,
     RouteEntry,
@@ -77,10 +80,21 @@ class Linker:
         return ResourceId(kind, *key.split("/", 1)) in self._known
 
     def _provider(self, owner: ResourceId, entry: ProviderEntry) -> ProviderEntry | None:
-        if entry.api_key is None:
+        if entry.api_key is not None:
+            value = self._secret(owner, "spec.credentials.apiKey", entry.api_key.ref, _key_fault)
+            return None if value is None else msgspec.structs.replace(entry, api_key=_with(entry.api_key, value))
+        scheme = entry.authentication
+        if scheme is None or not (keys := keys_of(scheme)):
             return entry
-        value = self._secret(owner, "spec.credentials.apiKey", entry.api_key.ref, shortest=1)
-        return None if value is None else msgspec.structs.replace(entry, api_key=_with(entry.api_key, value))
+        found = {}
+        for name, key in keys.items():
+            fault = account_key_fault if name == "service_account_key" else _key_fault
+            where = f"spec.credentials.{scheme.__struct_config__.tag}.{to_camel(name)}"
+            if (value := self._secret(owner, where, key.ref, fault)) is not None:
+                found[name] = _with(key, value)
+        if len(found) < len(keys):
+            return None
+        return msgspec.structs.replace(entry, authentication=msgspec.structs.replace(scheme, **found))
 
     def _pricing(
         self, owner: ResourceId, entry: PricingEntry, providers: Mapping[str, ProviderEntry]
@@ -149,7 +163,7 @@ class Linker:
         return msgspec.structs.replace(entry, api_keys=usable, routes=tuple(allowed)) if usable else None
 
     def _consumer_key(self, owner: ResourceId, field: str, credential: CredentialRef) -> CredentialRef | None:
-        value = self._secret(owner, field, credential.ref, shortest=SHORTEST_CONSUMER_KEY)
+        value = self._secret(owner, field, credential.ref, _consumer_key_fault)
         if value is None:
             return None
         first = self._key_owners.setdefault(value, owner)
@@ -159,7 +173,7 @@ class Linker:
             return None
         return _with(credential, value)
 
-    def _secret(self, owner: ResourceId, field: str, ref: str, *, shortest: int) -> str | None:
+    def _secret(self, owner: ResourceId, field: str, ref: str, fault_of: Callable[[str], str]) -> str | None:
         namespace, name, key = ref.split("/", 2)
         where = f"{field}: Secret {namespace}/{name}"
         secret = self._secrets.get((namespace, name))
@@ -171,11 +185,20 @@ class Linker:
             self._miss(owner, Reason.SECRET_NOT_FOUND, f"{where} has no key {key!r} (has {have})")
             return None
         value = secret[key]
-        if len(value) < shortest or not value.isascii() or not value.isprintable() or " " in value:
-            fix = f"must be printable ASCII without spaces or line breaks, {shortest} or more characters"
-            self._miss(owner, Reason.SECRET_INVALID, f"{where}: the value of key {key!r} {fix}")
+        if fault := fault_of(value):
+            self._miss(owner, Reason.SECRET_INVALID, f"{where}: the value of key {key!r} {fault}")
             return None
         return value
+
+
+def _key_fault(value: str, shortest: int = 1) -> str:
+    if len(value) < shortest or not value.isascii() or not value.isprintable() or " " in value:
+        return f"must be printable ASCII without spaces or line breaks, {shortest} or more characters"
+    return ""
+
+
+def _consumer_key_fault(value: str) -> str:
+    return _key_fault(value, SHORTEST_CONSUMER_KEY)
 
 
 def _with(credential: CredentialRef, value: str) -> CredentialRef:

@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 import re2
 
-from merit_crds.compile import commitments, duplicates, prices
+from merit_crds.compile import authentication, commitments, duplicates, prices
+from merit_crds.compile.authentication import credential
 from merit_crds.problems import Problem, check_spec, shown
 from merit_crds.resources import Resource
 from merit_crds.snapshot.model import (
     Candidate,
     ConsumerEntry,
-    CredentialRef,
     Endpoint,
     PriceCeilings,
     PricingEntry,
@@ -31,14 +31,12 @@ from merit_crds.v1alpha1 import (
     ProviderSpec,
     TierSpec,
 )
-from merit_crds.v1alpha1.fields import ObjectRef, SecretKeySelector, milliseconds
-from merit_crds.v1alpha1.retry import RetryPolicy
+from merit_crds.v1alpha1.fields import ObjectRef, milliseconds
 
 Entry: TypeAlias = ProviderEntry | PricingEntry | RouteEntry | ConsumerEntry
 
 _DEFAULT_EXPECTED_OUTPUT = 256
 _DEFAULT_EXPLORATION_PPM = 10_000
-_DEFAULT_LONGEST_WAIT_MS = 2_000
 
 
 def translate(resource: Resource) -> Entry | tuple[Problem, ...]:
@@ -59,10 +57,6 @@ def translate(resource: Resource) -> Entry | tuple[Problem, ...]:
     raise TypeError(f"no translation for {resource.id.kind}")
 
 
-def _credential(namespace: str, selector: SecretKeySelector) -> CredentialRef:
-    return CredentialRef(ref=f"{namespace}/{selector.name}/{selector.key}", fingerprint="")
-
-
 def _key(ref: ObjectRef, namespace: str) -> str:
     return f"{ref.namespace or namespace}/{ref.name}"
 
@@ -70,24 +64,25 @@ def _key(ref: ObjectRef, namespace: str) -> str:
 def _provider(resource: Resource, spec: ProviderSpec) -> Entry | tuple[Problem, ...]:
     problems = duplicates.twice([h.name.lower() for h in spec.headers], ("spec", "headers"), "header")
     problems += [p for i, endpoint in enumerate(spec.endpoints) for p in _address_problems(i, endpoint.url)]
+    problems += authentication.problems(spec)
     if problems:
         return tuple(problems)
-    t, limits = spec.timeouts, spec.limits
+    t, limits, namespace = spec.timeouts, spec.limits, resource.id.namespace
+    api_key = spec.credentials.api_key if spec.credentials else None
     return ProviderEntry(
         generation=resource.generation,
         protocol=spec.protocol,
         endpoints=tuple(Endpoint(name=e.name, url=e.url.rstrip("/"), region=e.region or "") for e in spec.endpoints),
-        api_key=_credential(resource.id.namespace, spec.credentials.api_key) if spec.credentials else None,
+        api_key=credential(namespace, api_key) if api_key else None,
+        authentication=authentication.scheme(namespace, spec),
         headers=tuple((h.name, h.value) for h in spec.headers),
+        query=tuple((q.name, q.value) for q in spec.query),
         connect_ms=_ms(t.connect if t else None, 2_000),
         first_byte_ms=_ms(t.first_byte if t else None, 30_000),
-        first_byte_per_token_ms=0 if t and t.first_byte else 100,
-        first_token_ms=_ms(t.first_token if t else None, 10_000),
         idle_ms=_ms(t.idle if t else None, 15_000),
         total_ms=_ms(t.total if t else None, 120_000),
         concurrent_requests=(limits and limits.concurrent_requests) or 0,
         requests_per_minute=(limits and limits.requests_per_minute) or 0,
-        assistant_prefix=spec.assistant_prefix,
     )
 
 
@@ -124,14 +119,13 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
         problems += duplicates.twice(refs, ("spec", "tiers", t, "candidates"), "candidate")
     if problems:
         return tuple(problems)
-    timeouts, typical, cache, retry = spec.timeouts, spec.typical_request, spec.cache, spec.retry or RetryPolicy()
+    timeouts, typical, cache = spec.timeouts, spec.typical_request, spec.cache
     return RouteEntry(
         generation=resource.generation,
         models=spec.models,
         tiers=tuple(_tier(resource, tier) for tier in spec.tiers),
-        attempts=retry.attempts,
+        attempts=spec.retry.attempts if spec.retry else 3,
         first_byte_ms=_ms(timeouts.first_byte if timeouts else None, 0),
-        first_token_ms=_ms(timeouts.first_token if timeouts else None, 0),
         idle_ms=_ms(timeouts.idle if timeouts else None, 0),
         total_ms=_ms(timeouts.total if timeouts else None, 120_000),
         cache_ttl_ms=milliseconds(cache.exact.ttl) if cache and cache.exact else 0,
@@ -141,9 +135,6 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
         hysteresis_ppm=int(Decimal(spec.rebalancing.hysteresis_percent) * 10_000) if spec.rebalancing else 0,
         ramp_ms=milliseconds(spec.rebalancing.ramp) if spec.rebalancing and spec.rebalancing.ramp else 0,
         exploration_ppm=int(Decimal(spec.exploration.share) * 10**6) if spec.exploration else _DEFAULT_EXPLORATION_PPM,
-        retry_budget_ppm=int(Decimal(retry.budget_percent) * 10_000),
-        longest_wait_ms=milliseconds(retry.longest_wait) if retry.longest_wait else _DEFAULT_LONGEST_WAIT_MS,
-        mid_stream=retry.mid_stream,
         steerable=spec.steering == "Allowed",
         allowed_namespaces=spec.allowed_namespaces,
     )
@@ -151,7 +142,11 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
 
 def _ceilings(price: MaxPrice) -> PriceCeilings:
     return PriceCeilings(
-        input=_pico(price.input, 10**6), output=_pico(price.output, 10**6), request=_pico(price.request, 10**12)
+        input=_pico(price.input, 10**6),
+        output=_pico(price.output, 10**6),
+        request=_pico(price.request, 10**12),
+        image_input=_pico(price.image_input, 10**6),
+        audio_input=_pico(price.audio_input, 10**6),
     )
 
 
@@ -221,6 +216,6 @@ def _consumer(resource: Resource, spec: ConsumerSpec) -> Entry:
     namespace = resource.id.namespace
     return ConsumerEntry(
         generation=resource.generation,
-        api_keys=tuple(_credential(namespace, key) for key in spec.api_keys),
+        api_keys=tuple(credential(namespace, key) for key in spec.api_keys),
         routes=tuple(_key(r, namespace) for r in spec.routes) or (f"{namespace}/*",),
     )

@@ -1,13 +1,22 @@
 """The snapshot: the compiled, immutable, versioned document that holds all that a data-plane pod needs."""
 
+from merit_crds.snapshot.authentication import (
+    AwsSignature,
+    AzureToken,
+    GoogleToken,
+    HeaderKey,
+    QueryKey,
+    Scheme,
+    keys_of,
+)
 from merit_crds.snapshot.codec import FORMAT, InvalidSnapshotError, decode, encode, version_of
+from merit_crds.snapshot.entry import CredentialRef
 from merit_crds.snapshot.model import (
     Candidate,
     Charge,
     Commitment,
     ConsumerEntry,
     ContextTier,
-    CredentialRef,
     Endpoint,
     ModelPrice,
     Period,
@@ -30,6 +39,8 @@ from merit_crds.snapshot.model import (
 
 __all__ = [
     "FORMAT",
+    "AwsSignature",
+    "AzureToken",
     "Candidate",
     "Charge",
     "Commitment",
@@ -37,15 +48,19 @@ __all__ = [
     "ContextTier",
     "CredentialRef",
     "Endpoint",
+    "GoogleToken",
+    "HeaderKey",
     "InvalidSnapshotError",
     "ModelPrice",
     "Period",
     "PriceCeilings",
     "PricingEntry",
     "ProviderEntry",
+    "QueryKey",
     "Rates",
     "RouteEntry",
     "Schedule",
+    "Scheme",
     "ServiceTier",
     "Snapshot",
     "SpecialRates",
@@ -57,5 +72,6 @@ __all__ = [
     "Window",
     "decode",
     "encode",
+    "keys_of",
     "version_of",
 ]

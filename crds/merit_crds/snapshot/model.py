@@ -6,21 +6,8 @@ it serves. A pod refuses fields that it does not know, rather than serve a price
 
 import msgspec
 
-
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """Base of all parts. Defaults are written out: msgspec omits them by identity, which would break the digest.
-
-    Hidden from the garbage collector: parts never hold a cycle, and tens of thousands make each collection longer.
-    """
-
-
-class CredentialRef(Entry, frozen=True):
-    """Where a credential is, never what it is."""
-
-    ref: str
-    """`namespace/secret/key`."""
-    fingerprint: str
-    """First 12 hex digits of a SHA-256 of the value: changes with a rotation, gives nothing away."""
+from merit_crds.snapshot.authentication import Scheme
+from merit_crds.snapshot.entry import CredentialRef, Entry
 
 
 class Endpoint(Entry, frozen=True):
@@ -38,20 +25,20 @@ class ProviderEntry(Entry, frozen=True):
     protocol: str
     endpoints: tuple[Endpoint, ...]
     api_key: CredentialRef | None = None
+    """Sent as the protocol wants it."""
+    authentication: Scheme | None = None
+    """Any other way than `api_key`."""
     headers: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
+    """Parameters of every URL; not secret."""
     connect_ms: int = 2_000
     first_byte_ms: int = 30_000
-    first_byte_per_token_ms: int = 100
-    """More, for each output token that is expected of an answer which is not streamed."""
-    first_token_ms: int = 10_000
     idle_ms: int = 15_000
     total_ms: int = 120_000
     concurrent_requests: int = 0
     """Per pod; 0 is no limit."""
     requests_per_minute: int = 0
     """Per pod; 0 is no limit."""
-    assistant_prefix: str = "LastMessage"
-    """How the beginning of an answer is given: also PrefixField, ContinueFinalMessage."""
 
 
 class SpecialRates(Entry, frozen=True):
@@ -256,6 +243,9 @@ class PriceCeilings(Entry, frozen=True):
     input: int | None = None
     output: int | None = None
     request: int | None = None
+    image_input: int | None = None
+    audio_input: int | None = None
+    """Of requests that hold images, or sound."""
 
 
 class RouteEntry(Entry, frozen=True):
@@ -264,9 +254,8 @@ class RouteEntry(Entry, frozen=True):
     generation: int
     models: tuple[str, ...]
     tiers: tuple[Tier, ...]
-    attempts: int = 6
+    attempts: int = 3
     first_byte_ms: int = 0
-    first_token_ms: int = 0
     idle_ms: int = 0
     """Narrower than the provider's; 0 is the provider's own."""
     total_ms: int = 120_000
@@ -281,12 +270,6 @@ class RouteEntry(Entry, frozen=True):
     """In which the share of a new first candidate grows to all; 0 is at once."""
     exploration_ppm: int = 10_000
     """Most requests that explore, in millionths."""
-    retry_budget_ppm: int = 200_000
-    """Most retries, in millionths of the requests."""
-    longest_wait_ms: int = 2_000
-    """Longest Retry-After that is waited for."""
-    mid_stream: str = "Continue"
-    """What becomes of a stream that breaks off: also Restart, Fail."""
     steerable: bool = True
     """Whether clients may steer their requests."""
     allowed_namespaces: tuple[str, ...] = ()
@@ -305,7 +288,7 @@ class Snapshot(Entry, frozen=True):
     """All that a pod needs, apart from the values of credentials."""
 
     format: int
-    providers: dict[str, ProviderEntry] = {}
-    pricings: dict[str, PricingEntry] = {}
-    routes: dict[str, RouteEntry] = {}
-    consumers: dict[str, ConsumerEntry] = {}
+    providers: dict[str, ProviderEntry] = msgspec.field(default_factory=dict)
+    pricings: dict[str, PricingEntry] = msgspec.field(default_factory=dict)
+    routes: dict[str, RouteEntry] = msgspec.field(default_factory=dict)
+    consumers: dict[str, ConsumerEntry] = msgspec.field(default_factory=dict)

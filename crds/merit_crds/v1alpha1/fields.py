@@ -62,6 +62,24 @@ HeaderName = Annotated[
 ]
 HeaderValue = Annotated[str, *_text(r"^[\x20-\x7e]+$", "printable ASCII without line breaks", longest=1024)]
 
+QueryName = Annotated[
+    str, *_text(r"^[a-zA-Z0-9][-a-zA-Z0-9_.]*$", "the name of a query parameter, such as 'key'", longest=64)
+]
+QueryValue = Annotated[
+    str, *_text(r"^[-A-Za-z0-9._~:/@+,]+$", "letters, digits and -._~:/@+, such as '2024-10-21'", longest=256)
+]
+HeaderPrefix = Annotated[str, *_text(r"^[\x21-\x7e]+ ?$", "a word of printable ASCII, such as 'Bearer '", longest=64)]
+Scope = Annotated[
+    str,
+    *_text(
+        r"^[-A-Za-z0-9._~:/]+$",
+        "a scope such as 'https://cognitiveservices.azure.com/.default'",
+        longest=256,
+    ),
+]
+Tenant = Annotated[str, *_text(r"^[A-Za-z0-9][-A-Za-z0-9.]*$", "the id or domain of a tenant", longest=128)]
+ClientId = Annotated[str, *_text(r"^[A-Za-z0-9][-A-Za-z0-9]*$", "an application's (client) id", longest=64)]
+
 _LABEL = "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 _PORT = "(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 Url = Annotated[

@@ -23,7 +23,6 @@ from merit_crds.v1alpha1.fields import (
     checked,
     listed,
 )
-from merit_crds.v1alpha1.retry import RetryPolicy
 
 Feature = Literal["Tools", "Images", "JsonSchema", "Streaming"]
 
@@ -149,31 +148,39 @@ class RouteTimeouts(Part):
     """Narrower limits than the providers' own."""
 
     first_byte: Duration | None = Field(default=None, description="From an attempt's start to its response's head.")
-    first_token: Duration | None = Field(default=None, description="From an attempt's start to a stream's first token.")
     idle: Duration | None = Field(default=None, description="Between two pieces of a body.")
-    total: Duration | None = Field(
-        default=None,
-        description="All attempts together, to the end of the answer or a stream's first token; default 120s.",
-    )
+    total: Duration | None = Field(default=None, description="The whole request, all attempts together; default 120s.")
 
 
-_NAMES_A_CEILING: Final = "maxPrice needs at least one of input, output, request"
+_CEILINGS: Final = ("input", "output", "request", "imageInput", "audioInput")
+_NAMES_A_CEILING: Final = f"maxPrice needs at least one of {', '.join(_CEILINGS)}"
 
 
 class MaxPrice(Part):
     """Highest prices, as decimal strings."""
 
     model_config = ConfigDict(
-        json_schema_extra=checked(("has(self.input) || has(self.output) || has(self.request)", _NAMES_A_CEILING))
+        json_schema_extra=checked((" || ".join(f"has(self.{name})" for name in _CEILINGS), _NAMES_A_CEILING))
     )
 
     input: Price | None = Field(default=None, description="USD per million uncached input tokens.")
-    output: Price | None = Field(default=None, description="USD per million output tokens.")
+    output: Price | None = Field(
+        default=None,
+        description="USD per million output tokens: of text, of reasoning, and of what the request asks for in images "
+        "or sound.",
+    )
     request: Price | None = Field(default=None, description="USD per call.")
+    image_input: Price | None = Field(
+        default=None, description="USD per million input tokens of images, for requests that hold some."
+    )
+    audio_input: Price | None = Field(
+        default=None, description="USD per million input tokens of sound, for requests that hold some."
+    )
 
     @model_validator(mode="after")
     def _names_a_ceiling(self) -> "MaxPrice":
-        if self.input is None and self.output is None and self.request is None:
+        ceilings = (self.input, self.output, self.request, self.image_input, self.audio_input)
+        if all(price is None for price in ceilings):
             raise PydanticCustomError("max_price", _NAMES_A_CEILING)
         return self
 
@@ -199,6 +206,12 @@ class Exploration(Part):
         description="Most requests, and most of the expected cost, that may go into measuring candidates whose latency "
         "a ceiling asks for and nobody knows; 0 is off; default 0.01.",
     )
+
+
+class RetryPolicy(Part):
+    """How far a request goes down the merit order."""
+
+    attempts: int = Field(default=3, ge=1, le=16, description="Most attempts of one request; default 3.")
 
 
 class ExactCache(Part):

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from merit_crds.v1alpha1.credentials import TRANSPORT_HEADERS, Credentials
 from merit_crds.v1alpha1.fields import (
     Duration,
     HeaderName,
@@ -12,21 +13,13 @@ from merit_crds.v1alpha1.fields import (
     Name,
     NamespaceGrant,
     Part,
-    SecretKeySelector,
+    QueryName,
+    QueryValue,
     Url,
     listed,
 )
 
-RESERVED_HEADERS = (
-    "accept-encoding",
-    "authorization",
-    "connection",
-    "content-length",
-    "content-type",
-    "host",
-    "transfer-encoding",
-    "x-api-key",
-)
+RESERVED_HEADERS = tuple(sorted((*TRANSPORT_HEADERS, "authorization", "x-api-key")))
 _RESERVED = f"headers can't set {', '.join(RESERVED_HEADERS)}: use credentials for keys, Merit sets the rest"
 
 
@@ -38,14 +31,6 @@ class EndpointSpec(Part):
     region: Name | None = Field(default=None, description="Region, for the user's eyes and for metrics.")
 
 
-class Credentials(Part):
-    """How Merit proves itself to the vendor."""
-
-    api_key: SecretKeySelector = Field(
-        description="The key, sent as the protocol wants it: 'Authorization: Bearer', or 'x-api-key' to Anthropic."
-    )
-
-
 class Header(Part):
     """One header added to every request to this provider."""
 
@@ -53,22 +38,22 @@ class Header(Part):
     value: HeaderValue = Field(description="Header value; not for secrets, it is shown in the snapshot.")
 
 
+class QueryParameter(Part):
+    """One parameter added to the URL of every request to this provider."""
+
+    name: QueryName = Field(description="Parameter name, such as api-version.")
+    value: QueryValue = Field(description="Its value; not for secrets, it is shown in the snapshot.")
+
+
 class ProviderTimeouts(Part):
     """Limits of one attempt; a ModelRoute may narrow them."""
 
     connect: Duration | None = Field(default=None, description="Name, TCP and TLS together, default 2s.")
     first_byte: Duration | None = Field(
-        default=None,
-        description="From the request to the response's head; default 30s, and 100 ms more for each output token that "
-        "is expected of an answer which is not streamed.",
-    )
-    first_token: Duration | None = Field(
-        default=None,
-        description="From the request to the first token of a stream, default 10s. The last candidate that is left "
-        "is given the request's whole time.",
+        default=None, description="From the request to the response's head, default 30s."
     )
     idle: Duration | None = Field(default=None, description="Between two pieces of a body, default 15s.")
-    total: Duration | None = Field(default=None, description="A whole answer's body, default 120s.")
+    total: Duration | None = Field(default=None, description="The whole attempt, default 120s.")
 
 
 class Limits(Part):
@@ -83,8 +68,11 @@ class Limits(Part):
 class ProviderSpec(Part):
     """One account at one LLM vendor: protocol, endpoints, credentials, limits."""
 
-    protocol: Literal["OpenAI", "Anthropic"] = Field(
-        description="The wire protocol that the vendor speaks: OpenAI's Chat Completions, or Anthropic's Messages."
+    protocol: Literal["OpenAI", "Anthropic", "AzureOpenAI", "Bedrock", "Cohere"] = Field(
+        description=(
+            "The wire protocol that the vendor speaks: OpenAI's Chat Completions, the same under Azure's deployments, "
+            "Anthropic's Messages, Amazon Bedrock's Converse, or Cohere's v2."
+        )
     )
     endpoints: tuple[EndpointSpec, ...] = Field(
         min_length=1,
@@ -102,12 +90,11 @@ class ProviderSpec(Part):
             rules=[(f"self.all(h, !(h.name.lowerAscii() in {list(RESERVED_HEADERS)}))", _RESERVED)],
         ),
     )
-    assistant_prefix: Literal["LastMessage", "PrefixField", "ContinueFinalMessage"] = Field(
-        default="LastMessage",
-        description="How the beginning of an answer is given to models with the capability AssistantPrefix. "
-        "LastMessage: an assistant message at the end says it all (Anthropic, OpenRouter, Groq). PrefixField: that "
-        "message has `prefix: true` (DeepSeek's beta URL, Mistral). ContinueFinalMessage: the request says "
-        "`continue_final_message: true` (vLLM, SGLang); default LastMessage.",
+    query: tuple[QueryParameter, ...] = Field(
+        default=(),
+        max_length=8,
+        description="Added to the URL of every request.",
+        json_schema_extra=listed(keys=("name",)),
     )
     timeouts: ProviderTimeouts | None = Field(default=None, description="Limits of one attempt.")
     limits: Limits | None = Field(default=None, description="What Merit never exceeds here.")

@@ -23,18 +23,8 @@ from merit_crds.v1alpha1.prices import ContextTiers, Prices
 from merit_crds.v1alpha1.schedules import ScheduleSpec
 
 Capability = Literal[
-    "Streaming",
-    "Tools",
-    "ParallelTools",
-    "JsonObject",
-    "JsonSchema",
-    "Images",
-    "Audio",
-    "Logprobs",
-    "Embeddings",
-    "AssistantPrefix",
+    "Streaming", "Tools", "ParallelTools", "JsonObject", "JsonSchema", "Images", "Audio", "Logprobs", "Embeddings"
 ]
-"""AssistantPrefix: goes on from the beginning of an answer that it is given."""
 
 
 class ProviderRef(Part):

@@ -3,6 +3,7 @@
 import hmac
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 from fastapi import FastAPI, Request, Response
@@ -24,6 +25,9 @@ from merit_dataplane.observability.metrics import exposition
 from merit_dataplane.snapshots.holder import SnapshotHolder
 from merit_dataplane.snapshots.receiver import Receiver
 
+if TYPE_CHECKING:
+    from merit_dataplane.shared_state import SharedState
+
 _STATUS = {
     Rejection.UNAUTHORIZED: 401,
     Rejection.STALE_TERM: 409,
@@ -42,6 +46,7 @@ def create_admin(
     token: Callable[[], str],
     registry: CollectorRegistry,
     draining: Callable[[], bool],
+    state: "SharedState | None" = None,
 ) -> FastAPI:
     """The admin application.
 
@@ -50,7 +55,7 @@ def create_admin(
     """
     api = FastAPI(title="Merit admin", docs_url=None, redoc_url=None, openapi_url=None)
     _add_push(api, holder=holder, receiver=receiver, token=token)
-    _add_health(api, holder=holder, registry=registry, draining=draining)
+    _add_health(api, holder=holder, registry=registry, draining=draining, state=state)
     return api
 
 
@@ -102,7 +107,12 @@ def _add_push(  # noqa: C901 # three endpoints behind one check
 
 
 def _add_health(
-    api: FastAPI, *, holder: SnapshotHolder, registry: CollectorRegistry, draining: Callable[[], bool]
+    api: FastAPI,
+    *,
+    holder: SnapshotHolder,
+    registry: CollectorRegistry,
+    draining: Callable[[], bool],
+    state: "SharedState | None",
 ) -> None:
     @api.get("/livez")
     async def live() -> Response:
@@ -116,7 +126,8 @@ def _add_health(
             return Response("draining\n", 503)
         if holder.tables is None:
             return Response("no snapshot yet\n", 503)
-        return Response(f"serving {holder.version[:12]}\n")
+        more = f"{state.describe()}\n" if state is not None else ""
+        return Response(f"serving {holder.version[:12]}\n{more}")
 
     @api.get("/metrics")
     async def metrics() -> Response:

@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from merit_dataplane.cli import redis_options
 from merit_dataplane.settings import Address, Settings
 
 _GC_YOUNG = 20_000
@@ -58,6 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache", type=_mebibytes, default=64, metavar="MIB", help="size of the exact cache, default 64"
     )
+    parser.add_argument(
+        "--ambient-credentials",
+        action="append",
+        metavar="NAMESPACE",
+        help="whose Providers may use this pod's own identity at a cloud (repeatable, * for all); default all of a "
+        "folder's, none of an operator's",
+    )
+    redis_options.add_arguments(parser)
     parser.set_defaults(parser=parser)
 
 
@@ -110,7 +119,9 @@ def run(args: argparse.Namespace) -> int:
         usage_log_keep_bytes=args.usage_log_keep * 1024 * 1024,
         max_body_bytes=args.max_body * 1024 * 1024,
         cache_bytes=args.cache * 1024 * 1024,
+        ambient_namespaces=tuple(args.ambient_credentials or (() if args.from_operator else ("*",))),
         pod=os.environ.get("POD_NAME", ""),
+        redis=redis_options.settings(args),
     )
     _run_loop(settings)
     return 0

@@ -12,7 +12,7 @@ Candidates that lack a capability which the request uses are not in the order at
 from merit_crds.pricing import charge_of, text_cost, too_dear
 from merit_crds.snapshot import Charge
 from merit_dataplane.dispatch.bid import Bid, Standing, by_merit
-from merit_dataplane.dispatch.ceiling import above
+from merit_dataplane.dispatch.ceiling import above, media_of
 from merit_dataplane.dispatch.steering import steer
 from merit_dataplane.dispatch.warm import warmed
 from merit_dataplane.metering.latency import Latency
@@ -51,11 +51,11 @@ def explain(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix 
 def _narrowed(bids: list[Bid], tier: TierPlan, call: Call, now: float) -> list[Bid]:
     """What the route forbids, then what the client wants."""
     if tier.narrows:
-        ceilings, refuses = tier.ceilings, tier.refuses
+        ceilings, refuses, media = tier.ceilings, tier.refuses, media_of(call)
         bids = [
             _allowed(bid, tier, call, now)
             if bid[0] < _INCAPABLE
-            and (refuses or (ceilings is not None and too_dear(bid.charge, ceilings, bid.input) is not None))
+            and (refuses or (ceilings is not None and too_dear(bid.charge, ceilings, bid.input, media) is not None))
             else bid
             for bid in bids
         ]
@@ -63,7 +63,7 @@ def _narrowed(bids: list[Bid], tier: TierPlan, call: Call, now: float) -> list[B
 
 
 def _allowed(bid: Bid, tier: TierPlan, call: Call, now: float) -> Bid:
-    if tier.ceilings is not None and (reason := above(bid, tier.ceilings, "the route's maxPrice")):
+    if tier.ceilings is not None and (reason := above(bid, tier.ceilings, call, "the route's maxPrice")):
         return bid._replace(standing=Standing.TOO_DEAR, rank=(), reason=reason)
     if tier.refuses and (miss := _misses(tier, bid.target, call, now)):  # asked again of who is unavailable
         return bid._replace(standing=Standing.REFUSED, rank=(), reason=miss[2])
@@ -91,7 +91,7 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | 
             price = text_cost(rates, context_tiers, input_tokens, output)
         else:
             price = input_tokens * rates.input + output * rates.output + rates.request
-        account, name = target.provider.account, target.name
+        provider, account, name = target.provider, target.provider.account, target.name
         standing, rank, reason = _ADMISSIBLE, _NO_RANK, ""
         if (
             features & ~target.features
@@ -104,7 +104,7 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | 
             now < account.cooling_until
             or account.concurrent
             or account.per_minute
-            or target.endpoints[0].circuit.open_until
+            or provider.endpoints[0].health.open_until
         ) and (reason := _unavailable(target, now)):
             standing = _UNAVAILABLE
         elif (has_ceiling or target.accuracy < tier.accuracy) and (miss := _misses(tier, target, call, now)):
@@ -127,10 +127,11 @@ def _incapable(target: Target, call: Call) -> str:
 
 
 def _unavailable(target: Target, now: float) -> str:
-    if reason := target.provider.account.unavailable(now):
+    provider = target.provider
+    if reason := provider.account.unavailable(now):
         return reason
-    for endpoint in target.endpoints:
-        if not endpoint.circuit.open_until or not (reason := endpoint.circuit.unavailable(now)):
+    for endpoint in provider.endpoints:
+        if not endpoint.health.open_until or not (reason := endpoint.health.unavailable(now)):
             return ""
     return reason
 

@@ -35,7 +35,7 @@ def _steered(bid: Bid, steering: Steering, call: Call, now: float) -> Bid:
         return _out(bid, "not in provider.only")
     if _named(names, steering.ignore):
         return _out(bid, "in provider.ignore")
-    if steering.ceilings is not None and (reason := above(bid, steering.ceilings, "provider.max_price")):
+    if steering.ceilings is not None and (reason := above(bid, steering.ceilings, call, "provider.max_price")):
         return _out(bid, reason)
     place = next((i for i, wanted in enumerate(steering.order) if wanted in names), len(steering.order))
     if steering.order and place == len(steering.order) and not steering.allow_fallbacks:

@@ -68,10 +68,6 @@ class Ledger:
     """Pico-dollars that cache hits would have cost, by route."""
     placements: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
     """By route, tier, provider, model, and why that one was first instead of the cheapest."""
-    mid_stream: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Streams that broke off and went on, by route and how."""
-    lost: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
-    """Pico-dollars of attempts that gave no whole answer, by route, tier, provider, model, outcome."""
     in_flight: int = 0
 
     def of(self, labels: Labels) -> Series:

@@ -5,6 +5,7 @@ Names of OpenTelemetry's GenAI conventions are used where one exists; `merit_` o
 
 import time
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -15,14 +16,17 @@ from merit_dataplane.observability.ledger import SECONDS, Histogram, Ledger, Ser
 from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.snapshots.holder import SnapshotHolder
 
+if TYPE_CHECKING:
+    from merit_dataplane.shared_state import SharedState
+
 LABELS = ("route", "tier", "provider", "model", "consumer")
 
 
 class LedgerCollector(Collector):
-    """Reads the ledger, the snapshot holder, and how the usage log fares."""
+    """Reads the ledger, the snapshot holder, and how the usage log and the shared state fare."""
 
-    def __init__(self, ledger: Ledger, holder: SnapshotHolder, usage_log: UsageLog | None):
-        self._ledger, self._holder, self._usage_log = ledger, holder, usage_log
+    def __init__(self, ledger: Ledger, holder: SnapshotHolder, usage_log: UsageLog | None, state: "SharedState | None"):
+        self._ledger, self._holder, self._usage_log, self._state = ledger, holder, usage_log, state
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
@@ -31,6 +35,8 @@ class LedgerCollector(Collector):
         yield from self._attempts()
         yield from self._snapshot()
         yield from self._log()
+        if self._state is not None:
+            yield from _shared_state(self._state)
 
     def _requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("merit_requests", "Requests answered.", labels=(*LABELS, "code"))
@@ -102,19 +108,6 @@ class LedgerCollector(Collector):
         for key, count in list(self._ledger.attempts.items()):
             attempts.add_metric(key, count)
         yield attempts
-        continued = CounterMetricFamily(
-            "merit_streams_continued", "Streams that broke off and went on, by how.", labels=("route", "how")
-        )
-        for route_and_how, count in list(self._ledger.mid_stream.items()):
-            continued.add_metric(route_and_how, count)
-        lost = CounterMetricFamily(
-            "merit_lost_cost_usd",
-            "The part of merit_cost_usd that attempts without a whole answer had.",
-            labels=(*LABELS[:4], "outcome"),
-        )
-        for why, pico in list(self._ledger.lost.items()):
-            lost.add_metric(why, pico / PICO)
-        yield from (continued, lost)
 
     def _snapshot(self) -> Iterator[Metric]:
         info = GaugeMetricFamily("merit_snapshot_info", "The snapshot in force.", labels=("version", "term"))
@@ -132,6 +125,27 @@ class LedgerCollector(Collector):
             dropped = CounterMetricFamily("merit_usage_log_dropped", "Lines of the usage log that were lost.")
             dropped.add_metric((), self._usage_log.dropped)
             yield from (written, dropped)
+
+
+def _shared_state(state: "SharedState") -> Iterator[Metric]:
+    up = GaugeMetricFamily(
+        "merit_shared_state_up", "Whether Redis is asked: 1, or the share of its masters that are.", labels=("kind",)
+    )
+    breakers = state.breakers()
+    for kind in ("reads", "writes"):
+        asked = [not breaker.open for which, breaker in breakers if which == kind]
+        up.add_metric((kind,), sum(asked) / len(asked) if asked else 0)
+    commands = CounterMetricFamily("merit_shared_state_commands", "Commands, by outcome.", labels=("kind", "outcome"))
+    for key, count in list(state.counts.outcomes.items()):
+        commands.add_metric(key, count)
+    waited = CounterMetricFamily(
+        "merit_shared_state_waited_seconds", "Time that requests waited for answers of Redis.", labels=("kind",)
+    )
+    for kind, seconds in list(state.counts.seconds.items()):
+        waited.add_metric((kind,), seconds)
+    queued = GaugeMetricFamily("merit_shared_state_queued", "Writes on their way for which no request waits.")
+    queued.add_metric((), state.queued_later)
+    yield from (up, commands, waited, queued)
 
 
 def _tokens(series: Series) -> Iterable[tuple[str, int]]:
@@ -157,12 +171,14 @@ def _histogram(
     return family
 
 
-def registry(ledger: Ledger, holder: SnapshotHolder, usage_log: UsageLog | None = None) -> CollectorRegistry:
+def registry(
+    ledger: Ledger, holder: SnapshotHolder, usage_log: UsageLog | None = None, state: "SharedState | None" = None
+) -> CollectorRegistry:
     """A registry of one process's metrics, with the usual process figures."""
     from prometheus_client import PlatformCollector, ProcessCollector  # noqa: PLC0415 # only in a real process
 
     made = CollectorRegistry()
-    made.register(LedgerCollector(ledger, holder, usage_log))
+    made.register(LedgerCollector(ledger, holder, usage_log, state))
     ProcessCollector(registry=made)
     PlatformCollector(registry=made)
     return made

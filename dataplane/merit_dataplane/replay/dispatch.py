@@ -226,5 +226,5 @@ def _may_serve(price: ModelPrice, rows: Ints, shapes: Shapes, ceilings: PriceCei
     if tiers is not None:
         found &= has_price(price, shapes.time[rows], tiers)
     if ceilings is not None:
-        found &= ~above_ceilings(price, ceilings, shapes.time[rows], shapes.input[rows], tiers)
+        found &= ~above_ceilings(price, ceilings, shapes.time[rows], shapes.input[rows], shapes.features[rows], tiers)
     return found

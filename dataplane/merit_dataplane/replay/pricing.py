@@ -10,10 +10,11 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from merit_crds.pricing import charge_of, in_force, price_details, rates_in_force, timed, too_dear
+from merit_crds.pricing import Media, charge_of, in_force, price_details, rates_in_force, timed, too_dear
 from merit_crds.snapshot import Charge, ContextTier, ModelPrice, PriceCeilings, Rates, Tariff
 from merit_dataplane.replay.names import Ints, Names
 from merit_dataplane.replay.tokens import INPUT, OUTPUT, Tokens, by_class
+from merit_dataplane.wire.features import MEDIA, Feature
 
 Seconds = NDArray[np.float64]
 """Epoch seconds."""
@@ -43,17 +44,29 @@ def has_price(price: ModelPrice, at: Seconds, service_tiers: Names) -> NDArray[n
     return made
 
 
-def above_ceilings(
-    price: ModelPrice, ceilings: PriceCeilings, at: Seconds, input_tokens: Ints, service_tiers: Names | None
+def above_ceilings(  # noqa: PLR0917 # columns of the same requests
+    price: ModelPrice,
+    ceilings: PriceCeilings,
+    at: Seconds,
+    input_tokens: Ints,
+    features: Ints,
+    service_tiers: Names | None,
 ) -> NDArray[np.bool_]:
-    """Which requests a model is too dear for, at their length, time and service tier."""
+    """Which requests a model is too dear for, at their length, time and service tier.
+
+    `features` are bits of `Feature`. That a request asks for images or sound back is not in a trace.
+    """
     made = np.zeros(len(at), np.bool_)
+    media = features & np.int64(MEDIA)
     for charge, rows in _by_charge(price, at, service_tiers):
         thresholds = np.array([tier.above for tier in charge.context_tiers], np.int64)
         held = np.searchsorted(thresholds, input_tokens[rows], side="left")
         for count in np.unique(held):
-            here = rows[held == count]
-            made[here] = too_dear(charge, ceilings, int(input_tokens[here[0]])) is not None
+            equal = rows[held == count]
+            for bits in np.unique(media[equal]):
+                here = equal[media[equal] == bits]
+                uses = Media(images=bool(bits & int(Feature.IMAGES)), sound=bool(bits & int(Feature.AUDIO)))
+                made[here] = too_dear(charge, ceilings, int(input_tokens[here[0]]), uses) is not None
     return made
 
 

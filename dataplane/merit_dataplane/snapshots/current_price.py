@@ -2,7 +2,7 @@
 
 from math import inf
 
-from merit_crds.pricing import in_force, timed
+from merit_crds.pricing import DailyWindow, daily_windows, in_force, timed
 from merit_crds.snapshot import ModelPrice, Tariff
 
 
@@ -26,3 +26,7 @@ class CurrentPrice:
             self.tariff, self._until = in_force(self._price, now)
             self._since = now  # a clock that is set back looks again
         return self.tariff
+
+    def windows(self, now: float) -> tuple[DailyWindow, ...]:
+        """Hours of each day at which another tariff holds than now, as far as days don't differ."""
+        return daily_windows(self._price, now)

@@ -9,6 +9,7 @@ import re2
 
 from merit_crds.credentials import Credentials
 from merit_crds.snapshot import Snapshot
+from merit_dataplane.authentication.schemes import Identity, Working
 from merit_dataplane.live import Live
 from merit_dataplane.snapshots.collector import collector_paused
 from merit_dataplane.snapshots.tables import Builder, Tables
@@ -67,9 +68,19 @@ class SnapshotHolder:
                 self._dismantling = [task for task in self._dismantling if not task.done()]
             self.tables = builder.tables
             self.applied_at = time.time()
+            self.live.authentications.follow(_identities(snapshot))
         for watcher in self.watchers:
             watcher(builder.tables)
         return True
+
+
+def _identities(snapshot: Snapshot) -> set[Identity]:
+    """Of the providers that have more to do than to send a key."""
+    return {
+        (key, entry.authentication)
+        for key, entry in snapshot.providers.items()
+        if isinstance(entry.authentication, Working)
+    }
 
 
 async def _in_slices(steps: Iterable[object]) -> None:

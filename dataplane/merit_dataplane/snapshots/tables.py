@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
+from urllib.parse import quote, quote_plus, urlencode
 
 import msgspec
 import re2
@@ -13,12 +14,17 @@ from merit_crds.credentials import Credentials
 from merit_crds.pricing import price_version
 from merit_crds.pricing.zones import zone
 from merit_crds.snapshot import (
+    AwsSignature,
+    AzureToken,
     Charge,
     ConsumerEntry,
     Endpoint,
+    GoogleToken,
+    HeaderKey,
     ModelPrice,
     PriceCeilings,
     ProviderEntry,
+    QueryKey,
     Rates,
     RouteEntry,
     Schedule,
@@ -26,11 +32,11 @@ from merit_crds.snapshot import (
     Tier,
     TierCondition,
 )
+from merit_dataplane.authentication.contract import Authentication
 from merit_dataplane.live import Learned, Live
 from merit_dataplane.metering.wins import Wins
 from merit_dataplane.resilience.account import AccountLimits
-from merit_dataplane.resilience.circuit import Circuit
-from merit_dataplane.resilience.retry_budget import RetryBudget
+from merit_dataplane.resilience.health import EndpointHealth
 from merit_dataplane.snapshots.current_price import CurrentPrice
 from merit_dataplane.warmth.warmth import Warmth
 from merit_dataplane.wire.dialects import DIALECTS, Dialect
@@ -45,30 +51,34 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EndpointPlan:
-    """One endpoint of one provider, ready to be called for one model."""
+    """One endpoint of one provider, ready to be called. URLs may hold a key: they are never logged."""
 
     name: str
     urls: Mapping[Operation, str]
-    circuit: Circuit
-    circuits: Mapping[str, Circuit]
-    """Of all models here: they share the way to it."""
+    stream_urls: Mapping[Operation, str]
+    health: EndpointHealth
+
+    def __repr__(self) -> str:
+        return f"EndpointPlan({self.name})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProviderPlan:
-    """One provider, ready to be called. `headers` and `credential` are never logged."""
+    """One provider, ready to be called. `headers` and `secrets` are never logged."""
 
     key: str
     dialect: Dialect
+    endpoints: tuple[EndpointPlan, ...]
     headers: Mapping[str, str]
-    credential: bytes
-    """Empty where there is none."""
-    assistant_prefix: str
+    secrets: tuple[bytes, ...]
+    """Keys that never change."""
+    authentication: Authentication | None
+    """Of a scheme that makes headers as it goes; None where `headers` and the URLs have all that is needed."""
+    names_model: bool
+    """Whether `{model}` stands in its URLs."""
     account: AccountLimits
     connect_seconds: float
     first_byte_seconds: float
-    per_token_seconds: float
-    first_token_seconds: float
     idle_seconds: float
     total_seconds: float
 
@@ -81,9 +91,10 @@ class Target:
     """One candidate of one tier of one route."""
 
     provider: ProviderPlan
-    endpoints: tuple[EndpointPlan, ...]
     model: str
     model_json: msgspec.Raw
+    model_in_url: str
+    """Percent-encoded."""
     price: CurrentPrice
     price_list: str
     """`namespace/name` of the ProviderPricing that this price is of."""
@@ -94,10 +105,6 @@ class Target:
     accuracy: float
     learned: Learned
     first_byte_seconds: float
-    per_token_seconds: float
-    """Seconds that an answer which is not streamed has more, for each token that is expected of it."""
-    first_token_wait: float
-    """Seconds that a stream has for its first token."""
     idle_seconds: float
     headers: Headers
     """Response headers that say who answered."""
@@ -165,11 +172,6 @@ class RoutePlan:
     tiers: tuple[TierPlan, ...]
     attempts: int
     total_seconds: float
-    retry_budget: RetryBudget
-    retry_share: float
-    longest_wait: float
-    """Seconds of a Retry-After that are waited for."""
-    mid_stream: str
     cache_seconds: float
     steerable: bool
 
@@ -206,7 +208,6 @@ class Builder:
 
     def __init__(self, version: str, snapshot: Snapshot, credentials: Credentials, live: Live):
         self._version, self._snapshot, self._credentials, self._live = version, snapshot, credentials, live
-        self._places: dict[tuple[str, str], tuple[EndpointPlan, ...]] = {}
         self.tables: Tables | None = None
         self.at = ""
         """The entry that is being worked on."""
@@ -250,10 +251,6 @@ class Builder:
                 tiers=tuple(self._tier(key, route, tier, providers, prices) for tier in route.tiers),
                 attempts=route.attempts,
                 total_seconds=route.total_ms / 1000,
-                retry_budget=self._live.retry_budget(key),
-                retry_share=route.retry_budget_ppm / 10**6,
-                longest_wait=route.longest_wait_ms / 1000,
-                mid_stream=route.mid_stream,
                 cache_seconds=route.cache_ttl_ms / 1000,
                 steerable=route.steerable,
             )
@@ -271,7 +268,6 @@ class Builder:
         for key, provider in snapshot.providers.items():  # last, so that a snapshot which is refused changes nothing
             account = self._live.account(key)
             account.concurrent, account.per_minute = provider.concurrent_requests, provider.requests_per_minute
-            account.uses(provider.api_key.fingerprint if provider.api_key is not None else "")
         yield from self._live.retain(providers, routes)
         self.tables = Tables(
             version=self._version,
@@ -290,42 +286,45 @@ class Builder:
         given = {name.lower() for name, _ in entry.headers}
         headers |= {name: value for name, value in dialect.headers.items() if name not in given}
         headers |= dict(entry.headers)
-        credential = self._credentials[entry.api_key.ref] if entry.api_key is not None else ""
-        if credential:
-            name, value = dialect.credential(credential)
-            headers[name] = value
+        named = {name for name, _ in entry.query}
+        secret, query = "", [*((n, v) for n, v in dialect.query if n not in named), *entry.query]
+        authentication: Authentication | None = None
+        match entry.authentication:
+            case None if entry.api_key is not None:
+                secret = self._credentials[entry.api_key.ref]
+                name, value = dialect.api_key(secret)
+                headers[name] = value
+            case HeaderKey() as scheme:
+                secret = self._credentials[scheme.value.ref]
+                headers = {n: v for n, v in headers.items() if n.lower() != scheme.name.lower()}
+                headers[scheme.name] = scheme.prefix + secret
+            case QueryKey() as scheme:
+                secret = self._credentials[scheme.value.ref]
+                query.append((scheme.name, secret))
+            case GoogleToken() | AwsSignature() | AzureToken() as scheme:
+                authentication = self._live.authentications.of(key, scheme, self._credentials)
         return ProviderPlan(
             key=key,
             dialect=dialect,
+            endpoints=tuple(self._endpoint(key, e, dialect, query) for e in entry.endpoints),
             headers=headers,
-            credential=credential.encode(),
-            assistant_prefix=entry.assistant_prefix,
+            secrets=_spellings(secret),
+            authentication=authentication,
+            names_model=dialect.names_model,
             account=account,
             connect_seconds=entry.connect_ms / 1000,
             first_byte_seconds=entry.first_byte_ms / 1000,
-            per_token_seconds=entry.first_byte_per_token_ms / 1000,
-            first_token_seconds=entry.first_token_ms / 1000,
             idle_seconds=entry.idle_ms / 1000,
             total_seconds=entry.total_ms / 1000,
         )
 
-    def _endpoints(self, key: str, provider: ProviderPlan, model: str) -> tuple[EndpointPlan, ...]:
-        """Of one model; made once, however many tiers have it as a candidate."""
-        found = self._places.get((key, model))
-        if found is None:
-            found = self._places[key, model] = tuple(
-                self._endpoint(key, e, provider.dialect, model) for e in self._snapshot.providers[key].endpoints
-            )
-        return found
-
-    def _endpoint(self, key: str, entry: Endpoint, dialect: Dialect, model: str) -> EndpointPlan:
-        circuits = self._live.circuits(key, entry.name, entry.url)
-        return EndpointPlan(
-            name=entry.name,
-            urls={operation: f"{entry.url}/{path}" for operation, path in dialect.paths.items()},
-            circuit=circuits.setdefault(model, Circuit()),
-            circuits=circuits,
-        )
+    def _endpoint(
+        self, provider: str, endpoint: Endpoint, dialect: Dialect, query: list[tuple[str, str]]
+    ) -> EndpointPlan:
+        urls = {operation: _url(endpoint.url, paths.whole, query) for operation, paths in dialect.paths.items()}
+        stream_urls = {operation: _url(endpoint.url, paths.stream, query) for operation, paths in dialect.paths.items()}
+        health = self._live.endpoint(provider, endpoint.name, endpoint.url)
+        return EndpointPlan(endpoint.name, urls, urls if urls == stream_urls else stream_urls, health)
 
     def _tier(
         self,
@@ -345,9 +344,9 @@ class Builder:
             targets.append(
                 Target(
                     provider=provider,
-                    endpoints=self._endpoints(candidate.provider, provider, candidate.model),
                     model=candidate.model,
                     model_json=msgspec.Raw(msgspec.json.encode(candidate.model)),
+                    model_in_url=quote(candidate.model, safe=":@"),
                     price=priced.current,
                     price_list=priced.price_list,
                     price_version=priced.version,
@@ -360,10 +359,6 @@ class Builder:
                     ),
                     first_byte_seconds=min(
                         route.first_byte_ms / 1000 or provider.first_byte_seconds, provider.first_byte_seconds
-                    ),
-                    per_token_seconds=0.0 if route.first_byte_ms else provider.per_token_seconds,
-                    first_token_wait=min(
-                        route.first_token_ms / 1000 or provider.first_token_seconds, provider.first_token_seconds
                     ),
                     idle_seconds=min(route.idle_ms / 1000 or provider.idle_seconds, provider.idle_seconds),
                     headers=(
@@ -428,6 +423,16 @@ class Builder:
         for credential in entry.api_keys:
             digest = hashlib.sha256(self._credentials[credential.ref].encode()).digest()
             consumers.setdefault(digest, plan)
+
+
+def _url(base: str, path: str, query: list[tuple[str, str]]) -> str:
+    parameters = urlencode(query)
+    return f"{base}/{path}" + (("&" if "?" in path else "?") + parameters if parameters else "")
+
+
+def _spellings(key: str) -> tuple[bytes, ...]:
+    """As it is, and as a URL has it."""
+    return tuple(dict.fromkeys(spelt.encode() for spelt in (key, quote_plus(key)) if spelt))
 
 
 def _check(price: ModelPrice) -> None:

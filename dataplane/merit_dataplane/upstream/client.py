@@ -12,6 +12,7 @@ class Failure(StrEnum):
     RESET = "connection_lost"
     MALFORMED = "malformed_answer"
     REFUSED_ADDRESS = "refused_address"
+    CREDENTIAL = "no_credential"
 
 
 class UpstreamError(Exception):
@@ -47,8 +48,13 @@ class UpstreamResponse(Protocol):
 class UpstreamClient(Protocol):
     """Sends requests over kept connections. Cancelling the task closes the connection."""
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, connect_seconds: float) -> UpstreamResponse:
-        """Sends a request, returns at the answer's head. Raises UpstreamError."""
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, connect_seconds: float, *, once: bool = False
+    ) -> UpstreamResponse:
+        """Sends a request, returns at the answer's head. `once`: these headers are for this request alone.
+
+        Raises UpstreamError.
+        """
         ...
 
     async def close(self) -> None:

@@ -33,15 +33,18 @@ class Http1Client(UpstreamClient):
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, connect_seconds: float) -> UpstreamResponse:
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, connect_seconds: float, *, once: bool = False
+    ) -> UpstreamResponse:
         """See UpstreamClient."""
         key = (url, id(headers))
         prepared = self._prepared.get(key)
         if prepared is None or prepared.headers != headers:  # an id is soon another mapping's
             prepared = prepare(url, headers)
-            if len(self._prepared) >= _MOST_PREPARED:
-                self._prepared.clear()
-            self._prepared[key] = prepared
+            if not once:
+                if len(self._prepared) >= _MOST_PREPARED:
+                    self._prepared.clear()
+                self._prepared[key] = prepared
         origin = prepared.origin
         idle = self._idle.get(origin)
         while idle:

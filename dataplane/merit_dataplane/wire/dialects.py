@@ -1,22 +1,31 @@
-"""What each protocol of a Provider needs: paths, credential, and the translation to and from OpenAI's format.
+"""What each protocol of a Provider needs: paths, API key, and the translation to and from OpenAI's format.
 
-A dialect that is OpenAI's own hands the bytes on.
+A dialect that is OpenAI's own hands the bytes on. How else requests are authenticated is no dialect's business: see
+merit_dataplane.authentication.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from merit_crds.pricing import CostDetails, Usage
+from merit_dataplane.wire.amazon_event_stream import CONTENT_TYPE
 from merit_dataplane.wire.features import Feature
 from merit_dataplane.wire.openai_anthropic.answer import answer_body, error_answer
 from merit_dataplane.wire.openai_anthropic.request import request_body
 from merit_dataplane.wire.openai_anthropic.stream import AnthropicStream
+from merit_dataplane.wire.openai_bedrock.dialect import bedrock_answer, bedrock_request, bedrock_stream
+from merit_dataplane.wire.openai_bedrock.errors import bedrock_error
+from merit_dataplane.wire.openai_cohere.answer import error_answer as cohere_error
+from merit_dataplane.wire.openai_cohere.dialect import cohere_answer, cohere_request, cohere_stream
 from merit_dataplane.wire.openai_request import Call, Operation
 from merit_dataplane.wire.openai_response import usage_of
 from merit_dataplane.wire.openai_stream import StreamTranslator
+
+Header = Callable[[str], str | None]
+"""Of an answer: a header's value by its name."""
 
 
 class StreamedAnswer(Protocol):
@@ -34,80 +43,161 @@ class StreamedAnswer(Protocol):
         """What is left when the provider's bytes have ended. Raises MalformedStreamError."""
 
 
-OpenStream = Callable[[bool, Callable[[Usage], CostDetails], int], StreamedAnswer]
-"""Of whether the client wants usage, the price of a usage, and the epoch second."""
+OpenStream = Callable[[Call, str, Callable[[Usage], CostDetails], int], StreamedAnswer]
+"""Of the call, the model's name at the provider, the price of a usage, and the epoch second."""
+
+
+class Path(NamedTuple):
+    """Of one operation, under the endpoint's URL. `{model}` stands for the model's name, percent-encoded."""
+
+    whole: str
+    stream: str
+    """The same unless the protocol has another for streams. May have a query of its own."""
+
+
+class Refusal(NamedTuple):
+    """An error answer of a provider's, as it is understood."""
+
+    status: int
+    """What it means, in the words of HTTP: a vendor's 400 for a wrong key is a 401."""
+    body: bytes
+    """In OpenAI's format."""
+    retry_after: float | None = None
+    """Seconds that the body asks to wait."""
+    why: str = ""
+    """The vendor's words, for the operator's log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One wire protocol, seen from a client that speaks OpenAI's."""
 
-    paths: Mapping[Operation, str]
-    """Of the operations that it has, under the endpoint's URL."""
+    paths: Mapping[Operation, Path]
+    """Of the operations that it has."""
     can_say: int
     """Bits of the features that a translation keeps."""
     always: int
     """Bits of the features that no price list has to name."""
-    credential: Callable[[str], tuple[str, str]]
+    api_key: Callable[[str], tuple[str, str]]
     """Header and value for an API key."""
     headers: Mapping[str, str]
     request: Callable[[Call, msgspec.Raw, int], bytes]
     """Of a call, the model's name as JSON, and the most tokens that it writes (0: unknown). Raises RequestError."""
-    answer: Callable[[bytes, int], tuple[bytes, Usage | None]]
-    """Of a whole answer and the epoch second. Raises ValueError."""
+    answer: Callable[[bytes, Call, str, int], tuple[bytes, Usage | None]]
+    """Of a whole answer, the call, the model's name at the provider, and the epoch second. Raises ValueError."""
     stream: OpenStream
-    error: Callable[[bytes], bytes]
-    """Of an error's body."""
-    trims_prefix: bool = False
-    """Whether white space at the end of an assistant prefix is lost."""
+    error: Callable[[int, bytes, Header], Refusal]
+    """Of an error's status, body and headers."""
+    stream_type: str = "text/event-stream"
+    """Content type of a streamed answer."""
+    query: tuple[tuple[str, str], ...] = ()
+    """Parameters of every URL, for which a Provider may set others."""
+    reads_refusals: bool = False
+    """Whether the body of an error that is not handed on says something: what it means, how long to wait."""
     caches_only_marked: bool = False
     """Whether the provider caches prompts only up to the client's marks, and else every long one by itself."""
 
+    @property
+    def names_model(self) -> bool:
+        """Whether a URL has the model's name in it."""
+        return any("{model}" in path for paths in self.paths.values() for path in paths)
 
-def _openai_stream(wants_usage: bool, price: Callable[[Usage], CostDetails], _: int) -> StreamedAnswer:
-    return StreamTranslator(wants_usage=wants_usage, price=price)
+
+def same(path: str) -> Path:
+    """One path for whole answers and for streams."""
+    return Path(path, path)
 
 
-def _anthropic_answer(body: bytes, created: int) -> tuple[bytes, Usage | None]:
+def _openai_stream(call: Call, _: str, price: Callable[[Usage], CostDetails], __: int) -> StreamedAnswer:
+    return StreamTranslator(wants_usage=call.wants_usage, price=price)
+
+
+def _anthropic_answer(body: bytes, _: Call, __: str, created: int) -> tuple[bytes, Usage | None]:
     translated = answer_body(body, created)
     return translated, usage_of(translated)
 
 
-def _anthropic_stream(wants_usage: bool, price: Callable[[Usage], CostDetails], created: int) -> StreamedAnswer:
-    return AnthropicStream(wants_usage=wants_usage, price=price, created=created)
+def _anthropic_stream(call: Call, _: str, price: Callable[[Usage], CostDetails], created: int) -> StreamedAnswer:
+    return AnthropicStream(wants_usage=call.wants_usage, price=price, created=created)
 
 
 DIALECTS: Final[Mapping[str, Dialect]] = {
     "OpenAI": Dialect(
-        paths={operation: str(operation) for operation in Operation},
+        paths={operation: same(operation) for operation in Operation},
         can_say=-1,
         always=int(Feature.COMPLETIONS | Feature.CHOICES),
-        credential=lambda key: ("Authorization", f"Bearer {key}"),
+        api_key=lambda key: ("Authorization", f"Bearer {key}"),
         headers={},
         request=lambda call, model, _: call.body_for(model),
-        answer=lambda body, _: (body, usage_of(body)),
+        answer=lambda body, *_: (body, usage_of(body)),
         stream=_openai_stream,
-        error=lambda body: body,
+        error=lambda status, body, _: Refusal(status, body),
     ),
     "Anthropic": Dialect(
-        paths={Operation.CHAT: "messages"},
+        paths={Operation.CHAT: same("messages")},
+        can_say=int(Feature.STREAMING | Feature.TOOLS | Feature.PARALLEL_TOOLS | Feature.JSON_SCHEMA | Feature.IMAGES),
+        always=0,
+        api_key=lambda key: ("x-api-key", key),
+        headers={"anthropic-version": "2023-06-01"},
+        request=request_body,
+        answer=_anthropic_answer,
+        stream=_anthropic_stream,
+        error=lambda status, body, _: Refusal(status, error_answer(body)),
+        caches_only_marked=True,
+    ),
+    "AzureOpenAI": Dialect(
+        paths={operation: same(f"openai/deployments/{{model}}/{operation}") for operation in Operation},
+        can_say=-1,
+        always=int(Feature.COMPLETIONS | Feature.CHOICES),
+        api_key=lambda key: ("api-key", key),
+        headers={},
+        request=lambda call, model, _: call.body_for(model),
+        answer=lambda body, *_: (body, usage_of(body)),
+        stream=_openai_stream,
+        error=lambda status, body, _: Refusal(status, body),
+        query=(("api-version", "2024-10-21"),),
+    ),
+    "Bedrock": Dialect(
+        paths={Operation.CHAT: Path("model/{model}/converse", "model/{model}/converse-stream")},
         can_say=int(
             Feature.STREAMING
             | Feature.TOOLS
             | Feature.PARALLEL_TOOLS
             | Feature.JSON_SCHEMA
             | Feature.IMAGES
-            | Feature.ASSISTANT_PREFIX
+            | Feature.AUDIO
         ),
         always=0,
-        credential=lambda key: ("x-api-key", key),
-        headers={"anthropic-version": "2023-06-01"},
-        request=request_body,
-        answer=_anthropic_answer,
-        stream=_anthropic_stream,
-        error=error_answer,
-        trims_prefix=True,
+        api_key=lambda key: ("Authorization", f"Bearer {key}"),
+        headers={},
+        request=bedrock_request,
+        answer=bedrock_answer,
+        stream=bedrock_stream,
+        error=lambda status, body, header: Refusal(*bedrock_error(status, body, header)),
+        stream_type=CONTENT_TYPE,
+        reads_refusals=True,
         caches_only_marked=True,
+    ),
+    "Cohere": Dialect(
+        paths={Operation.CHAT: same("chat"), Operation.EMBEDDINGS: same("embed")},
+        can_say=int(
+            Feature.STREAMING
+            | Feature.TOOLS
+            | Feature.PARALLEL_TOOLS
+            | Feature.JSON_OBJECT
+            | Feature.JSON_SCHEMA
+            | Feature.IMAGES
+            | Feature.LOGPROBS
+            | Feature.EMBEDDINGS
+        ),
+        always=0,
+        api_key=lambda key: ("Authorization", f"Bearer {key}"),
+        headers={},
+        request=cohere_request,
+        answer=cohere_answer,
+        stream=cohere_stream,
+        error=lambda status, body, _: Refusal(*cohere_error(body, status)),
+        reads_refusals=True,
     ),
 }
 """By the `protocol` of a Provider."""

@@ -6,7 +6,7 @@ from functools import cache
 
 
 class Feature(IntFlag):
-    """Names are those of a ProviderPricing's capabilities, but for COMPLETIONS and CHOICES."""
+    """Names are those of a ProviderPricing's capabilities, but for the last two."""
 
     STREAMING = 1
     TOOLS = 2
@@ -20,12 +20,12 @@ class Feature(IntFlag):
     COMPLETIONS = 512
     CHOICES = 1024
     """These two are a protocol's, not a model's: no price list names them."""
-    ASSISTANT_PREFIX = 2048
-    """No request uses it: Merit does, when a stream breaks off."""
 
 
 MEDIA = 32 | 64
 """Images and sounds, as a plain int."""
+TOKENS_PER_MEDIUM = 1_000
+"""What an image or a sound counts for: about a large picture at OpenAI, half a minute of speech."""
 BY_NAME = {
     "Streaming": Feature.STREAMING,
     "Tools": Feature.TOOLS,
@@ -36,7 +36,6 @@ BY_NAME = {
     "Audio": Feature.AUDIO,
     "Logprobs": Feature.LOGPROBS,
     "Embeddings": Feature.EMBEDDINGS,
-    "AssistantPrefix": Feature.ASSISTANT_PREFIX,
 }
 
 

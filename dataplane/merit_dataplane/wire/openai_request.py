@@ -9,13 +9,11 @@ import msgspec
 
 from merit_crds.pricing import STANDARD
 from merit_dataplane.wire.errors import RequestError
-from merit_dataplane.wire.features import Feature
+from merit_dataplane.wire.features import TOKENS_PER_MEDIUM, Feature
 from merit_dataplane.wire.steering import Steering, read_steering
 
 _BYTES_PER_TOKEN = 4
 """English text in JSON; a calibrated count belongs to the next step of pricing."""
-_TOKENS_PER_MEDIUM = 1_000
-"""What an image or a sound counts for: about a large picture at OpenAI, half a minute of speech."""
 _encode = msgspec.json.Encoder().encode
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TRUE = msgspec.Raw(b"true")
@@ -225,7 +223,7 @@ def _media(content: msgspec.Raw) -> tuple[int, int]:
                 bits |= int(Feature.AUDIO)
             else:
                 continue
-            excess += len(bytes(part.image_url)) + len(bytes(part.input_audio)) - _TOKENS_PER_MEDIUM * _BYTES_PER_TOKEN
+            excess += len(bytes(part.image_url)) + len(bytes(part.input_audio)) - TOKENS_PER_MEDIUM * _BYTES_PER_TOKEN
     return bits, excess
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from merit_crds.snapshot import PriceCeilings
 from merit_dataplane.wire.errors import RequestError
+from merit_dataplane.wire.features import TOKENS_PER_MEDIUM
 
 Sort = Literal["price", "throughput", "latency"]
 SUFFIXES: dict[str, Sort] = {"floor": "price", "nitro": "throughput"}
@@ -51,6 +52,7 @@ class _MaxPrice(msgspec.Struct, forbid_unknown_fields=True):
     completion: Decimal | None = None
     request: Decimal | None = None
     image: Decimal | None = None
+    audio: Decimal | None = None
 
 
 class _Provider(msgspec.Struct, forbid_unknown_fields=True):
@@ -160,11 +162,12 @@ def _percentiles(given: float | _Percentiles | None) -> tuple[tuple[int, float],
 def _ceilings(given: _MaxPrice | None) -> PriceCeilings | None:
     if given is None:
         return None
-    _pico(given.image, "image", 1)  # nobody here charges per image: checked, and met by all
     return PriceCeilings(
         input=_pico(given.prompt, "prompt", _PER_TOKEN),
         output=_pico(given.completion, "completion", _PER_TOKEN),
         request=_pico(given.request, "request", _PER_CALL),
+        image_input=_pico(given.image, "image", _PER_CALL // TOKENS_PER_MEDIUM),
+        audio_input=_pico(given.audio, "audio", _PER_TOKEN),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.clock import Clock
 from tests.support.gateway import Running, gateway
 from tests.support.resources import CONSUMER, CONSUMER_KEY, candidate, prices, provider, route, route_of
 
@@ -46,6 +47,52 @@ async def test_the_price_of_a_model_in_openrouters_shape() -> None:
         },
         "top_provider": {"context_length": 1000000, "max_completion_tokens": 8192, "is_moderated": False},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("instant", "shown", "hours"),
+    [
+        ("2026-11-25T12:00:00+01:00", ("1", "2"), (2130, 500)),
+        ("2026-11-25T23:00:00+01:00", ("0.5", "1"), (500, 2130)),  # it is night: the day is what deviates
+        ("2026-07-01T12:00:00+02:00", ("1", "2"), (2030, 400)),  # the same hours of the zone's clock
+    ],
+)
+async def test_hours_of_every_day_in_openrouters_words(
+    clock: Clock, instant: str, shown: tuple[str, str], hours: tuple[int, int]
+) -> None:
+    clock.set(instant)
+    tier = '{above: 200000, applies: Whole, prices: {input: "%s"}}'
+    night = f'{{name: night, prices: {{input: "0.5", output: "1", request: "0.01"}}, contextTiers: [{tier % "0.75"}]}}'
+    week = '{name: weekend, prices: {input: "0.1", output: "0.2"}, contextTiers: []}'
+    listed = f"""
+apiVersion: merit.dev/v1alpha1
+kind: ProviderPricing
+metadata: {{name: a}}
+spec:
+  providerRef: {{name: a}}
+  schedules:
+    - {{name: weekend, timeZone: Europe/Berlin, windows: [{{days: [Sunday], from: "10:00", to: "12:00"}}]}}
+    - {{name: night, timeZone: Europe/Berlin, windows: [{{from: "22:30", to: "06:00"}}]}}
+  models:
+    - model: a-model
+      prices: {{input: "1", output: "2"}}
+      contextTiers: [{tier % "1.5"}]
+      schedules: [{week}, {night}]
+"""
+    async with gateway(provider("a", URL), listed, route("a"), CONSUMER) as merit:
+        found = (await get(merit))["pricing"]
+    assert {Decimal(found[name]) * 10**6 for name in ("prompt", "completion")} == {Decimal(usd) for usd in shown}
+    tiers, *windows = found["overrides"]
+    assert tiers["min_prompt_tokens"] == 200000
+    assert [(window["utc_start"], window["utc_end"]) for window in windows] == [hours, hours]
+    other = {"1": ("0.5", "1", "0.75", "0.01"), "0.5": ("1", "2", "1.5", "0")}[shown[0]]
+    whole, long = windows
+    assert (whole["prompt"], whole["completion"]) == tuple(
+        format(Decimal(usd).scaleb(-6).normalize(), "f") for usd in other[:2]
+    )
+    assert "min_prompt_tokens" not in whole
+    assert (Decimal(long["prompt"]) * 10**6, long["min_prompt_tokens"]) == (Decimal(other[2]), 200000)
+    assert whole["request"] == other[3]
 
 
 async def test_special_prices_have_openrouters_names() -> None:

@@ -96,6 +96,51 @@ def test_a_price_per_call_and_a_context_tier_count_against_max_price() -> None:
     assert order(both, chat(messages=long, provider={"max_price": {"prompt": 9}})) == "abc"
 
 
+PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+SOUND = {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}}
+
+
+def with_part(part: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": [part]}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "ceilings", "route_has", "left"),
+    [
+        # 4 USD per million tokens, 1,000 tokens an image: 0.004 an image
+        ({"messages": with_part(PICTURE)}, {"image": "0.004"}, 'imageInput: "4"', True),
+        ({"messages": with_part(PICTURE)}, {"image": "0.003999"}, 'imageInput: "3.999999"', False),
+        ({"messages": with_part(PICTURE)}, {"audio": 0}, 'audioInput: "0"', True),
+        ({"messages": with_part(SOUND)}, {"audio": 9}, 'audioInput: "9"', True),
+        ({"messages": with_part(SOUND)}, {"audio": 8.999999}, 'audioInput: "8.999999"', False),
+        ({}, {"image": 0, "audio": 0}, 'imageInput: "0", audioInput: "0"', True),
+        ({}, {"completion": 3}, 'output: "3"', True),
+        ({"modalities": ["text", "audio"]}, {"completion": 19}, 'output: "19"', False),
+        ({"modalities": ["text", "image"]}, {"completion": 19}, 'output: "19"', True),
+        ({"modalities": ["text", "image", "audio"]}, {"completion": 20}, 'output: "20"', True),
+    ],
+)
+def test_ceilings_of_what_is_no_text_bind_the_requests_that_use_it(
+    asked: dict[str, Any], ceilings: dict[str, Any], route_has: str, left: bool
+) -> None:
+    special = ', imageInput: "4", audioInput: "9", audioOutput: "20", imageOutput: "12"'
+    listed = {"more_prices": special, "capabilities": "Images, Audio"}
+    expected = "abc" if left else ""
+    assert order(abc(**listed), chat(**asked, provider={"max_price": ceilings})) == expected
+    assert order(abc(f"maxPrice: {{{route_has}}}", **listed), chat(**asked)) == expected
+
+
+def test_a_context_tier_of_pictures_counts_against_their_ceiling() -> None:
+    tier = "contextTiers: [{above: 1500, applies: Excess, prices: {imageInput: '9'}}]"
+    listed = abc(extra=tier, more_prices=', imageInput: "4"', capabilities="Images")
+    two = [{"role": "user", "content": [PICTURE, PICTURE]}]
+    assert order(listed, chat(messages=with_part(PICTURE), provider={"max_price": {"image": 0.004}})) == "abc"
+    assert order(listed, chat(messages=two, provider={"max_price": {"image": 0.004}})) == ""
+    assert reasons(listed, chat(messages=two, provider={"max_price": {"image": 0.004}}))["a"] == (
+        "imageInput at 9 is above provider.max_price of 4"
+    )
+
+
 def test_the_length_is_that_which_the_model_counts() -> None:
     tier = "contextTiers: [{above: 100, applies: Whole, prices: {input: '9'}}]"
     three = abc('maxPrice: {input: "3"}', extra=tier)
@@ -208,7 +253,7 @@ def two_routes(vendors: Vendors, *, extra: str = "") -> tuple[str, ...]:
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_models_are_tried_in_turn_and_the_first_without_an_error_answers(vendors: Vendors) -> None:
-    vendors.cheap.behaviour = Behaviour(status=503)
+    vendors.cheap.behaviour = Behaviour(status=500)
     async with gateway(*two_routes(vendors)) as merit:
         answer = await merit.post({**CHAT, "models": ["backup"]})
         assert (answer.status_code, answer.headers["x-merit-route"]) == (200, "backup")
@@ -293,6 +338,22 @@ def test_who_is_above_the_routes_max_price_is_never_sent_to() -> None:
     assert order(abc('maxPrice: {request: "0"}', more_prices=', request: "0.000001"'), chat()) == ""
     bids = explain(abc('maxPrice: {input: "2"}').tiers[0], chat(), NOW, WALL)
     assert (bids[-1].standing, bids[-1].reason) == (Standing.TOO_DEAR, "input at 3 is above the route's maxPrice of 2")
+
+
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("who", ["route", "client"])
+async def test_no_attempt_crosses_the_ceiling_of_pictures(vendors: Vendors, who: str) -> None:
+    pictures = prices("cheap", "0.1", "0.4", more_prices=', imageInput: "4"', capabilities="Images")
+    dear = prices("dear", "0.1", "0.4", more_prices=', imageInput: "4.1"', capabilities="Images")
+    ceiling = 'maxPrice: {imageInput: "4"}' if who == "route" else ""
+    documents = [*vendors.resources(route("cheap", "dear", extra=ceiling))[:3], pictures, dear]
+    async with gateway(*documents, route("cheap", "dear", extra=ceiling), CONSUMER) as merit:
+        vendors.cheap.behaviour = Behaviour(status=500)
+        asked = {**CHAT, "messages": with_part(PICTURE)}
+        if who == "client":
+            asked["provider"] = {"max_price": {"image": 0.004}}
+        assert (await merit.post(asked)).status_code == 502
+        assert (vendors.cheap.stats.requests, vendors.dear.stats.requests) == (1, 0)
 
 
 @pytest.mark.asyncio(loop_scope="session")

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html
 """
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -85,6 +86,22 @@ def error_answer(body: bytes, status: int, header: str | None = None) -> tuple[i
         return status, body
     meaning, made = _meant(name, words, status)
     return meaning.status, made
+
+
+def bedrock_error(
+    status: int, body: bytes, header: Callable[[str], str | None]
+) -> tuple[int, bytes, float | None, str]:
+    """As a dialect asks for it: see `Refusal`."""
+    told, made = error_answer(body, status, header("x-amzn-errortype"))
+    return told, made, None, _words(body)
+
+
+def _words(body: bytes) -> str:
+    try:
+        given = _body.decode(body)
+    except (ValueError, RecursionError):
+        return ""
+    return given.message or given.capital or ""
 
 
 def error_event(name: str, words: str) -> bytes:
