@@ -32,8 +32,8 @@ class Vendor:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             self.heads.append(head)
-            length = int(head.lower().split("content-length: ")[1].split("\r\n")[0])
-            self.bodies.append(await reader.readexactly(length))
+            length = head.lower().partition("content-length: ")[2].split("\r\n")[0]
+            self.bodies.append(await reader.readexactly(int(length or 0)))
             more = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
             size = f"content-length: {len(self.body)}"
             writer.write(f"HTTP/1.1 {self.status}\r\ncontent-type: {self.kind}\r\n{more}{size}\r\n\r\n".encode())

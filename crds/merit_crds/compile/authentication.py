@@ -20,6 +20,10 @@ _AMAZONS = re.compile(
 _MICROSOFTS = re.compile(r"[a-z0-9-]+\.(openai|cognitiveservices|services\.ai)\.azure\.(com|us|cn)")
 _HOSTS = {"google": _GOOGLES, "aws": _AMAZONS, "azure": _MICROSOFTS}
 """Where the pod's own identity may be shown: hosts that nobody but the vendor can have."""
+_AUTHORITIES = frozenset({
+    "https://login.microsoftonline.com", "https://login.microsoftonline.us", "https://login.partner.microsoftonline.cn",
+    "https://login.chinacloudapi.cn",
+})  # fmt: skip
 
 
 def credential(namespace: str, selector: SecretKeySelector) -> CredentialRef:
@@ -64,6 +68,10 @@ def problems(spec: ProviderSpec) -> list[Problem]:
     given = spec.credentials
     if given is None:
         return []
+    if given.azure is not None and given.azure.ambient and given.azure.authority.rstrip("/") not in _AUTHORITIES:
+        reason = f"with ambient must be one of {', '.join(sorted(_AUTHORITIES))}"
+        path = ("spec", "credentials", "azure", "authority")
+        return [Problem(path=path, reason=reason, value=given.azure.authority)]
     for name, hosts in _HOSTS.items():
         chosen = getattr(given, name)
         if chosen is None or not chosen.ambient:

@@ -6,6 +6,8 @@ from typing import Final
 
 from merit_crds.credentials import Credentials
 from merit_crds.snapshot import AwsSignature, AzureToken, GoogleToken, keys_of
+from merit_dataplane.authentication.aws import SignedRequests
+from merit_dataplane.authentication.azure import ClientSecret, OfThePod
 from merit_dataplane.authentication.bearer import BearerToken
 from merit_dataplane.authentication.contract import Authentication, AuthenticationError
 from merit_dataplane.authentication.google import ServiceAccount, of_the_pod
@@ -26,7 +28,21 @@ def _google(name: str, scheme: Working, keys: Mapping[str, str], client: Upstrea
     return BearerToken(f"{name}: Google token", ServiceAccount(key, client) if key else of_the_pod)
 
 
-_MAKERS: Final[Mapping[type, Make]] = {GoogleToken: _google}
+def _aws(name: str, scheme: Working, keys: Mapping[str, str], _: UpstreamClient) -> Authentication:
+    if not isinstance(scheme, AwsSignature):
+        raise TypeError(scheme)
+    return SignedRequests(name, scheme, keys)
+
+
+def _azure(name: str, scheme: Working, keys: Mapping[str, str], client: UpstreamClient) -> Authentication:
+    if not isinstance(scheme, AzureToken):
+        raise TypeError(scheme)
+    secret = keys.get("client_secret")
+    fetch = ClientSecret(scheme, secret, client) if secret else OfThePod(scheme, client)
+    return BearerToken(f"{name}: Entra token", fetch)
+
+
+_MAKERS: Final[Mapping[type, Make]] = {GoogleToken: _google, AwsSignature: _aws, AzureToken: _azure}
 
 
 class _Refusing:
