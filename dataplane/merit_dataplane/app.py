@@ -17,11 +17,12 @@ from merit_dataplane.snapshots.holder import SnapshotHolder
 from merit_dataplane.snapshots.tables import Tables
 from merit_dataplane.stages.intake import authenticate, read_body
 from merit_dataplane.stages.responses import Send
+from merit_dataplane.wire.clients import CLIENTS
 from merit_dataplane.wire.errors import RequestError, error_body
 from merit_dataplane.wire.openai_request import Operation, parse
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-_HOT = {f"/v1/{operation}": operation for operation in Operation}
+_HOT = {f"/v1/{operation}": operation for operation in CLIENTS}
 
 
 def create_app(path: RequestPath, holder: SnapshotHolder) -> App:

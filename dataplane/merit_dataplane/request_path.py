@@ -23,12 +23,14 @@ from merit_dataplane.stages.failover import Failover
 from merit_dataplane.stages.intake import authenticate, in_force, read_body
 from merit_dataplane.stages.ranking import ranked
 from merit_dataplane.stages.relay import Relay
+from merit_dataplane.stages.rendering import Rendering
 from merit_dataplane.stages.responses import Responses, Send
 from merit_dataplane.stages.stream_relay import StreamRelay
 from merit_dataplane.upstream.attempt import Stream
 from merit_dataplane.upstream.client import UpstreamClient
+from merit_dataplane.wire.clients import CLIENTS, ClientDialect
 from merit_dataplane.wire.errors import RequestError
-from merit_dataplane.wire.openai_request import Operation, parse
+from merit_dataplane.wire.openai_request import Operation
 
 Scope = MutableMapping[str, Any]
 log = logging.getLogger("merit.request")
@@ -65,10 +67,12 @@ class RequestPath:
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, operation: Operation) -> None:
         """One request, from its head to its account."""
-        exchange = Exchange(self._holder.tables)
+        exchange, client = Exchange(self._holder.tables), CLIENTS[operation]
+        if client.renders is not None:
+            send = Rendering(send, exchange, client.renders)
         self._ledger.in_flight += 1
         try:
-            await self._stages(exchange, scope, receive, send, operation)
+            await self._stages(exchange, scope, receive, send, client)
         except RequestError as refusal:
             await self._responses.refuse(exchange, send, refusal)
         except asyncio.CancelledError:
@@ -87,13 +91,13 @@ class RequestPath:
             exchange.close(self._ledger, self._log)
 
     async def _stages(
-        self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, operation: Operation
+        self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, client: ClientDialect
     ) -> None:
         headers: Headers = scope["headers"]
         tables = in_force(exchange)
         consumer = exchange.consumer = authenticate(tables, headers)
         body = await read_body(receive, self.max_body_bytes)
-        call = exchange.call = parse(operation, body)
+        call = exchange.call = client.parse(body, headers)
         route = consumer.routes.get(call.model)
         further: tuple[Leg, ...] = ()
         if route is None or call.steering is not None:

@@ -39,7 +39,9 @@ def _lacking(tier: TierPlan, call: Call, bids: list[Bid]) -> tuple[str, str]:
     nobody = f"No candidate of tier {tier.name!r} can serve this request:"
     able = [bid for bid in bids if not call.features & ~bid.target.features]
     if not able:
-        return f"{nobody} none has all that it uses ({names(call.features)}).", "model"
+        only_there = ", ".join(call.native.only_there[:_MOST_SHOWN]) if call.native is not None else ""
+        fields = f" ({only_there})" if only_there else ""
+        return f"{nobody} none has all that it uses ({names(call.features)}{fields}).", "model"
     able = [bid for bid in able if charge_of(bid.tariff, call.service_tier)]
     if not able:
         return f"{nobody} none has a price for the service tier {call.service_tier[:64]!r}.", "service_tier"

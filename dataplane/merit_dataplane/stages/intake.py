@@ -28,6 +28,12 @@ def authenticate(tables: Tables, headers: Headers) -> ConsumerPlan:
                 if consumer is not None:
                     return consumer
             break
+    for name, value in headers:  # as Anthropic's clients send it
+        if name == b"x-api-key":
+            consumer = tables.consumers.get(hashlib.sha256(value.strip()).digest())
+            if consumer is not None:
+                return consumer
+            break
     raise errors.invalid_key()
 
 

@@ -14,9 +14,10 @@ from merit_dataplane.stages.responses import Responses, Send
 from merit_dataplane.upstream.attempt import Stream
 from merit_dataplane.upstream.client import UpstreamError
 from merit_dataplane.wire import errors
-from merit_dataplane.wire.dialects import StreamedAnswer
+from merit_dataplane.wire.clients import dialect_for
 from merit_dataplane.wire.openai_request import Call
 from merit_dataplane.wire.server_sent_events import MalformedStreamError
+from merit_dataplane.wire.streamed import StreamedAnswer
 
 _SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 _CLIENT_STALL_SECONDS = 60.0
@@ -38,7 +39,9 @@ class StreamRelay:
             raise AssertionError("a stream has a bid")
         exchange.status = 200
         exchange.first_token = exchange.loop.time() - exchange.started
-        translator = bid.target.provider.dialect.stream(call, bid.target.model, exchange.book, int(time.time()))
+        translator = dialect_for(bid.target.provider.dialect, call).stream(
+            call, bid.target.model, exchange.book, int(time.time())
+        )
         try:
             extra = (_SSE, (b"cache-control", b"no-cache"), (b"x-merit-expected-cost", usd(bid.cost).encode()))
             await send(

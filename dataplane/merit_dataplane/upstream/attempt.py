@@ -13,7 +13,7 @@ What comes back decides what happens next:
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from merit_crds.pricing import Usage
@@ -22,6 +22,8 @@ from merit_dataplane.resilience.account import retry_after_seconds
 from merit_dataplane.resilience.guard import Guard, Verdict
 from merit_dataplane.snapshots.tables import EndpointPlan, ProviderPlan, Target
 from merit_dataplane.upstream.client import Failure, UpstreamClient, UpstreamError, UpstreamResponse
+from merit_dataplane.wire.clients import dialect_for
+from merit_dataplane.wire.dialects import Dialect
 from merit_dataplane.wire.openai_request import Call
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -72,11 +74,14 @@ async def attempt(
     client has gone.
     """
     provider = target.provider
-    body = provider.dialect.request(call, target.model_json, target.max_output_tokens)
-    url = (endpoint.stream_urls if call.stream else endpoint.urls)[call.operation]
+    dialect = dialect_for(provider.dialect, call)
+    body = dialect.request(call, target.model_json, target.max_output_tokens)
+    url = (endpoint.stream_urls if call.stream else endpoint.urls)[dialect.asks or call.operation]
     if provider.names_model:
         url = url.replace("{model}", target.model_in_url)
-    headers, authentication = provider.headers, provider.authentication
+    more, authentication = dialect.more_headers, provider.authentication
+    headers = provider.headers if more is None else _with(provider.headers, more)
+    once = more is not None
     loop = asyncio.get_running_loop()
     now = loop.time()
     endpoint.health.started(now)
@@ -85,9 +90,9 @@ async def attempt(
     try:
         if authentication is not None:
             headers = await authentication.headers(url, headers, body)
-        once = authentication is not None and not authentication.lasting
+            once = once or not authentication.lasting
         response = await client.post(url, headers, body, provider.connect_seconds, once=once)
-        answer = await _answer(response, target, call, guard)
+        answer = await _answer(response, target, dialect, call, guard)
     except asyncio.CancelledError:
         if response is not None:
             response.close()
@@ -115,12 +120,13 @@ async def attempt(
     return answer
 
 
-async def _answer(response: UpstreamResponse, target: Target, call: Call, guard: Guard) -> Whole | Stream:
+async def _answer(
+    response: UpstreamResponse, target: Target, dialect: Dialect, call: Call, guard: Guard
+) -> Whole | Stream:
     status = response.status
     if status == 200 and call.stream:
         return await _open_stream(response, target, guard)
     guard.limit(target.provider.total_seconds, Verdict.TOTAL)
-    dialect = target.provider.dialect
     if 200 <= status < 300:
         body = await response.read(MAX_ANSWER_BYTES)
         try:
@@ -168,6 +174,16 @@ def _judge(failed: AttemptFailedError, target: Target, endpoint: EndpointPlan, n
             target.provider.authentication.refused(failed.why)
     else:
         endpoint.health.failed(now)
+
+
+def _with(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """The provider's headers and those of this request; where both name betas, all of them."""
+    made = dict(headers)
+    names = {name.lower(): name for name in headers}
+    for name, value in more.items():
+        own = made.pop(names[name]) if name in names else ""
+        made[name] = f"{own},{value}" if own and name == "anthropic-beta" else value
+    return made
 
 
 def _without_secrets(body: bytes, provider: ProviderPlan) -> bytes:

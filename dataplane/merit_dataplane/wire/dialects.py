@@ -6,7 +6,7 @@ merit_dataplane.authentication.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -23,28 +23,10 @@ from merit_dataplane.wire.openai_cohere.dialect import cohere_answer, cohere_req
 from merit_dataplane.wire.openai_request import Call, Operation
 from merit_dataplane.wire.openai_response import usage_of
 from merit_dataplane.wire.openai_stream import StreamTranslator
+from merit_dataplane.wire.streamed import OpenStream, StreamedAnswer
 
 Header = Callable[[str], str | None]
 """Of an answer: a header's value by its name."""
-
-
-class StreamedAnswer(Protocol):
-    """A stream's translator."""
-
-    usage: Usage | None
-    complete: bool
-    failed: bool
-    events: int
-
-    def feed(self, data: bytes) -> bytes:
-        """The client's bytes for the provider's next ones. Raises MalformedStreamError."""
-
-    def finish(self) -> bytes:
-        """What is left when the provider's bytes have ended. Raises MalformedStreamError."""
-
-
-OpenStream = Callable[[Call, str, Callable[[Usage], CostDetails], int], StreamedAnswer]
-"""Of the call, the model's name at the provider, the price of a usage, and the epoch second."""
 
 
 class Path(NamedTuple):
@@ -70,7 +52,7 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One wire protocol, seen from a client that speaks OpenAI's."""
+    """One wire protocol, seen from a client that speaks OpenAI's; `clients` makes of it what others see."""
 
     paths: Mapping[Operation, Path]
     """Of the operations that it has."""
@@ -96,6 +78,12 @@ class Dialect:
     """Whether the body of an error that is not handed on says something: what it means, how long to wait."""
     caches_only_marked: bool = False
     """Whether the provider caches prompts only up to the client's marks, and else every long one by itself."""
+    knows_only_openais: bool = False
+    """Whether the vendor gets OpenAI's fields as they are, and so no words of others may be among them."""
+    asks: Operation | None = None
+    """The endpoint to call; None where it is the call's own operation."""
+    more_headers: Mapping[str, str] | None = None
+    """Of this request alone."""
 
     @property
     def names_model(self) -> bool:
@@ -121,9 +109,10 @@ def _anthropic_stream(call: Call, _: str, price: Callable[[Usage], CostDetails],
     return AnthropicStream(wants_usage=call.wants_usage, price=price, created=created)
 
 
+_OPENAIS = (Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS)
 DIALECTS: Final[Mapping[str, Dialect]] = {
     "OpenAI": Dialect(
-        paths={operation: same(operation) for operation in Operation},
+        paths={operation: same(operation) for operation in _OPENAIS},
         can_say=-1,
         always=int(Feature.COMPLETIONS | Feature.CHOICES),
         api_key=lambda key: ("Authorization", f"Bearer {key}"),
@@ -132,11 +121,16 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         answer=lambda body, *_: (body, usage_of(body)),
         stream=_openai_stream,
         error=lambda status, body, _: Refusal(status, body),
+        knows_only_openais=True,
     ),
     "Anthropic": Dialect(
-        paths={Operation.CHAT: same("messages")},
+        paths={
+            Operation.CHAT: same("messages"),
+            Operation.MESSAGES: same("messages"),
+            Operation.COUNT_TOKENS: same("messages/count_tokens"),
+        },
         can_say=int(Feature.STREAMING | Feature.TOOLS | Feature.PARALLEL_TOOLS | Feature.JSON_SCHEMA | Feature.IMAGES),
-        always=0,
+        always=int(Feature.ANTHROPIC_ONLY),
         api_key=lambda key: ("x-api-key", key),
         headers={"anthropic-version": "2023-06-01"},
         request=request_body,
@@ -146,7 +140,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         caches_only_marked=True,
     ),
     "AzureOpenAI": Dialect(
-        paths={operation: same(f"openai/deployments/{{model}}/{operation}") for operation in Operation},
+        paths={operation: same(f"openai/deployments/{{model}}/{operation}") for operation in _OPENAIS},
         can_say=-1,
         always=int(Feature.COMPLETIONS | Feature.CHOICES),
         api_key=lambda key: ("api-key", key),
@@ -156,6 +150,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         stream=_openai_stream,
         error=lambda status, body, _: Refusal(status, body),
         query=(("api-version", "2024-10-21"),),
+        knows_only_openais=True,
     ),
     "Bedrock": Dialect(
         paths={Operation.CHAT: Path("model/{model}/converse", "model/{model}/converse-stream")},

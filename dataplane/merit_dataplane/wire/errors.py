@@ -47,7 +47,7 @@ def invalid_key() -> RequestError:
     """The same words for a missing and for a wrong key."""
     return RequestError(
         401,
-        "Incorrect or missing API key. Send the key of a Consumer as 'Authorization: Bearer KEY'.",
+        "Incorrect or missing API key. Send the key of a Consumer as 'Authorization: Bearer KEY' or 'x-api-key: KEY'.",
         code="invalid_api_key",
     )
 

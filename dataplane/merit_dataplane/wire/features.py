@@ -6,7 +6,7 @@ from functools import cache
 
 
 class Feature(IntFlag):
-    """Names are those of a ProviderPricing's capabilities, but for the last two."""
+    """Names are those of a ProviderPricing's capabilities, but for the last four."""
 
     STREAMING = 1
     TOOLS = 2
@@ -19,7 +19,9 @@ class Feature(IntFlag):
     EMBEDDINGS = 256
     COMPLETIONS = 512
     CHOICES = 1024
-    """These two are a protocol's, not a model's: no price list names them."""
+    ANTHROPIC_ONLY = 2048
+    RESPONSES_ONLY = 4096
+    """From COMPLETIONS on they are a protocol's, not a model's: no price list names them."""
 
 
 MEDIA = 32 | 64
@@ -55,5 +57,10 @@ def listed(bits: int) -> list[str]:
 
 def names(bits: int) -> str:
     """Names of the bits, for people: `Tools, Images`."""
-    of_protocols = {"Completions": Feature.COMPLETIONS, "Choices": Feature.CHOICES}
+    of_protocols = {
+        "Completions": Feature.COMPLETIONS,
+        "Choices": Feature.CHOICES,
+        "what only the protocol Anthropic has": Feature.ANTHROPIC_ONLY,
+        "what only OpenAI's Responses have": Feature.RESPONSES_ONLY,
+    }
     return ", ".join(listed(bits) + [name for name, bit in of_protocols.items() if bits & bit])

@@ -8,6 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from merit_crds.pricing import STANDARD
+from merit_dataplane.wire.body import decoded
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.features import TOKENS_PER_MEDIUM, Feature
 from merit_dataplane.wire.steering import Steering, read_steering
@@ -26,11 +27,21 @@ class Operation(StrEnum):
     CHAT = "chat/completions"
     COMPLETIONS = "completions"
     EMBEDDINGS = "embeddings"
+    MESSAGES = "messages"
+    COUNT_TOKENS = "messages/count_tokens"
+    RESPONSES = "responses"
 
 
-_OURS = ("usage", "models", "provider")
+OURS = ("usage", "models", "provider")
 """OpenRouter's fields: ours to heed, vendors refuse them."""
-_INPUT = {Operation.CHAT: "messages", Operation.COMPLETIONS: "prompt", Operation.EMBEDDINGS: "input"}
+_INPUT = {
+    Operation.CHAT: "messages",
+    Operation.COMPLETIONS: "prompt",
+    Operation.EMBEDDINGS: "input",
+    Operation.MESSAGES: "messages",
+    Operation.COUNT_TOKENS: "messages",
+    Operation.RESPONSES: "input",
+}
 
 
 class _StreamOptions(msgspec.Struct):
@@ -84,8 +95,19 @@ class _Message(msgspec.Struct):
 _messages = msgspec.json.Decoder(list[_Message])
 
 
+class Native(msgspec.Struct, frozen=True):
+    """A request as its client wrote it, where that was in another protocol than OpenAI's Chat Completions."""
+
+    operation: Operation
+    fields: dict[str, msgspec.Raw]
+    headers: tuple[tuple[str, str], ...] = ()
+    """Those that a provider of the same protocol gets to see."""
+    only_there: tuple[str, ...] = ()
+    """Fields with what no other protocol can say."""
+
+
 class Call(msgspec.Struct, frozen=True):
-    """One request as Merit sees it."""
+    """One request as Merit sees it: in OpenAI's words, whatever its client speaks."""
 
     operation: Operation
     model: str
@@ -103,15 +125,23 @@ class Call(msgspec.Struct, frozen=True):
     fields: dict[str, msgspec.Raw]
     messages: msgspec.Raw
     steering: Steering | None = None
+    native: Native | None = None
+
+    @property
+    def asked(self) -> Operation:
+        """The endpoint that the client called."""
+        return self.operation if self.native is None else self.native.operation
 
     @property
     def input_field(self) -> str:
         """The field that holds the input."""
-        return _INPUT[self.operation]
+        return _INPUT[self.asked]
 
     @property
     def limit_field(self) -> str:
         """The field that says how much may be written."""
+        if self.asked is Operation.RESPONSES:
+            return "max_output_tokens"
         newer = bytes(self.fields.get("max_completion_tokens", b"null"))
         return "max_completion_tokens" if newer not in (b"null", b"0") else "max_tokens"
 
@@ -134,7 +164,7 @@ class Call(msgspec.Struct, frozen=True):
             given = fields.get("stream_options")
             options = _fields.decode(given) if given is not None and bytes(given) != b"null" else {}
             fields["stream_options"] = msgspec.Raw(_encode({**options, "include_usage": _TRUE}))
-        for ours in _OURS:
+        for ours in OURS:
             fields.pop(ours, None)
         return _encode(fields)
 
@@ -144,15 +174,7 @@ def parse(operation: Operation, body: bytes) -> Call:
 
     Raises RequestError (400) that names the field, when it is no JSON object or a field has the wrong type.
     """
-    try:
-        head = _head.decode(body)
-        fields = _fields.decode(body)
-    except msgspec.ValidationError as error:
-        raise RequestError(400, _words(str(error)), param=_param(str(error))) from None
-    except ValueError as error:
-        raise RequestError(400, f"The body is no JSON object: {error}") from None
-    except RecursionError:
-        raise RequestError(400, "The body is nested too deeply.") from None
+    head, fields = decoded(_head, body), decoded(_fields, body)
     content = {Operation.CHAT: head.messages, Operation.COMPLETIONS: head.prompt, Operation.EMBEDDINGS: head.input}[
         operation
     ]
@@ -245,18 +267,3 @@ def _escaping(raw: bytes) -> int:
 
 def _present(raw: msgspec.Raw) -> bool:
     return bytes(raw) not in (b"", b"null", b"[]")
-
-
-def _param(message: str) -> str | None:
-    """The field in msgspec's words `… - at `$.max_tokens``."""
-    if "missing required field `" in message:
-        return message.split("missing required field `", 1)[1].split("`", 1)[0]
-    return message.split("`$.", 1)[1].split("`", 1)[0] if "`$." in message else None
-
-
-def _words(message: str) -> str:
-    param = _param(message)
-    if "missing required field" in message:
-        return f"Missing required parameter: '{param}'."
-    reason = message.split(" - at", maxsplit=1)[0]
-    return f"Invalid type for '{param}': {reason}." if param else f"Invalid request: {reason}."

@@ -154,6 +154,14 @@ def _classified(  # noqa: PLR0917 # what was reported, and what of it is certain
     )
 
 
+def decoded(body: bytes) -> dict[str, msgspec.Raw] | None:
+    """The fields of a JSON object, each as its bytes; None where it is none."""
+    try:
+        return _fields.decode(body)
+    except (ValueError, RecursionError):
+        return None
+
+
 def with_cost(body: bytes, cost: CostDetails, estimated: Usage | None = None) -> bytes:
     """The body with `usage.cost` (USD) and `usage.cost_details`; every other field keeps its bytes.
 

@@ -67,13 +67,14 @@ class AnthropicStream:
 
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for Anthropic's next bytes; may be empty. Raises MalformedStreamError."""
-        return b"".join([self._translated(event) for event in self._reader.feed(data)])
+        return b"".join([self.event(event) for event in self._reader.feed(data)])
 
     def finish(self) -> bytes:
         """What is left when Anthropic's bytes have ended."""
-        return b"".join([self._translated(event) for event in self._reader.finish()])
+        return b"".join([self.event(event) for event in self._reader.finish()])
 
-    def _translated(self, data: bytes) -> bytes:  # noqa: PLR0911 # one for each kind of event
+    def event(self, data: bytes) -> bytes:  # noqa: PLR0911 # one for each kind of event
+        """The client's bytes for the data of one event. Raises MalformedStreamError."""
         try:
             event = _event.decode(data)
         except (ValueError, RecursionError):

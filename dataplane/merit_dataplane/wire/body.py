@@ -1,0 +1,39 @@
+"""A request's body, decoded, with errors that name the field."""
+
+from typing import TypeVar
+
+import msgspec
+
+from merit_dataplane.wire.errors import RequestError
+
+_T = TypeVar("_T")
+
+
+def decoded(decoder: msgspec.json.Decoder[_T], body: bytes | msgspec.Raw) -> _T:
+    """What the decoder makes of it.
+
+    Raises RequestError (400) when it is no JSON object, or a field has the wrong type.
+    """
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise RequestError(400, _words(str(error)), param=_param(str(error))) from None
+    except ValueError as error:
+        raise RequestError(400, f"The body is no JSON object: {error}") from None
+    except RecursionError:
+        raise RequestError(400, "The body is nested too deeply.") from None
+
+
+def _param(message: str) -> str | None:
+    """The field in msgspec's words `… - at `$.max_tokens``."""
+    if "missing required field `" in message:
+        return message.split("missing required field `", 1)[1].split("`", 1)[0]
+    return message.split("`$.", 1)[1].split("`", 1)[0] if "`$." in message else None
+
+
+def _words(message: str) -> str:
+    param = _param(message)
+    if "missing required field" in message:
+        return f"Missing required parameter: '{param}'."
+    reason = message.split(" - at", maxsplit=1)[0]
+    return f"Invalid type for '{param}': {reason}." if param else f"Invalid request: {reason}."

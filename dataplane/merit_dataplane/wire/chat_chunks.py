@@ -1,0 +1,102 @@
+"""Chunks of a streamed chat completion, read for a client that speaks another protocol."""
+
+from typing import Any
+
+import msgspec
+
+from merit_dataplane.wire.server_sent_events import MalformedStreamError
+
+DONE = b"[DONE]"
+ABSENT = msgspec.Raw(b"")
+
+
+class Function(msgspec.Struct):
+    """Of a tool call, a part of it."""
+
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+
+
+class Custom(msgspec.Struct):
+    """Of a call of a custom tool, a part of it."""
+
+    name: str | None = None
+    input: str | None = None
+
+
+class CallPart(msgspec.Struct):
+    """A part of a tool call."""
+
+    index: int | None = None
+    id: str | None = None
+    function: Function | None = None
+    custom: Custom | None = None
+
+
+class Delta(msgspec.Struct):
+    """What a chunk adds to the message."""
+
+    content: str | list[Any] | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: Any = None
+    reasoning_details: list[dict[str, Any]] | None = None
+    tool_calls: list[CallPart] | None = None
+    function_call: Function | None = None
+    citations: list[Any] | None = None
+    annotations: list[Any] | None = None
+    provider_blocks: list[dict[str, Any]] | None = None
+
+    def text(self) -> str:
+        """Its text; of Mistral's parts that of those that are text."""
+        if isinstance(self.content, list):
+            return "".join(str(p.get("text") or "") for p in self.content if isinstance(p, dict))
+        return self.content or ""
+
+    def thought(self) -> str:
+        """What it thinks aloud: DeepSeek's field, or that of OpenRouter, Groq and vLLM."""
+        return self.reasoning_content or (self.reasoning if isinstance(self.reasoning, str) else "")
+
+
+class Choice(msgspec.Struct):
+    """A choice of a chunk."""
+
+    index: int = 0
+    delta: Delta | None = None
+    finish_reason: str | None = None
+    native_finish_reason: Any = None
+    stop_sequence: Any = None
+    stop_reason: Any = None
+    """vLLM's word for the stop sequence."""
+    logprobs: Any = None
+
+
+class Chunk(msgspec.Struct):
+    """One event."""
+
+    id: str | None = None
+    model: str | None = None
+    choices: list[Choice] | None = None
+    error: Any = None
+    usage: msgspec.Raw = ABSENT
+    native: msgspec.Raw = ABSENT
+    """The provider's own event (`passenger`)."""
+
+
+_chunk = msgspec.json.Decoder(Chunk)
+
+
+def chunk_of(payload: bytes) -> Chunk:
+    """An event's chunk. Raises MalformedStreamError."""
+    try:
+        return _chunk.decode(payload)
+    except (ValueError, RecursionError):
+        raise MalformedStreamError("an event is no chunk of a chat completion") from None
+
+
+def told(error: Any) -> tuple[str, str]:
+    """Message and code of an error in a stream, however its vendor shaped it."""
+    if isinstance(error, dict):
+        code = error.get("code") or error.get("type")
+        return str(error.get("message") or "The provider failed."), code if isinstance(code, str) else ""
+    return str(error), ""

@@ -1,0 +1,21 @@
+"""The provider's own answer beside its translation, where client and provider speak the same protocol but OpenAI's.
+
+All stages read OpenAI's words; the client gets the passenger, untouched.
+"""
+
+PASSENGER = "native"
+"""The field that holds it."""
+_SEAT = b',"native":'
+
+
+def beside(made: bytes, own: bytes) -> bytes:
+    """`made`, a JSON object of ours that is not empty, with `own` in it, the JSON of the provider's."""
+    return made[:-1] + _SEAT + own + b"}"
+
+
+def event_beside(made: bytes, own: bytes) -> bytes:
+    """The same for events of a stream: the first of `made` takes it, or one that says nothing else."""
+    first, blank, rest = made.partition(b"\n\n")
+    if not first.startswith(b"data: {"):
+        return b"data: " + beside(b'{"choices":[]}', own) + b"\n\n" + made
+    return beside(first, own) + blank + rest
