@@ -5,6 +5,7 @@ PUT /v1/snapshot          admin port, TLS where the chart says so
   merit-version: <sha256 of the snapshot's canonical bytes>
   merit-term: <the leader's fencing term>
   merit-format: 1
+  merit-pods: <data-plane pods that there are, each of which has its share of limits where there is no Redis>
   content-encoding: gzip
   body: gzip of JSON {"snapshot": <canonical snapshot>, "credentials": {"<ref>": "<value>"}}
 
@@ -27,6 +28,8 @@ VERSION_PATH = "/v1/snapshot/version"
 VERSION_HEADER = "merit-version"
 TERM_HEADER = "merit-term"
 FORMAT_HEADER = "merit-format"
+PODS_HEADER = "merit-pods"
+MOST_PODS = 100_000
 
 MAX_PUSH_BYTES = 32 * 1024 * 1024
 """Most bytes of a push on the wire."""

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from typing import TYPE_CHECKING
 
 from merit_crds.pricing import (
     CostDetails,
@@ -17,6 +18,7 @@ from merit_crds.pricing import (
 from merit_crds.snapshot import Charge
 from merit_crds.usage_line import USAGE_LINE_FORMAT, StampedTokens, UsageLine
 from merit_dataplane.dispatch.bid import Bid, Standing
+from merit_dataplane.limits.account import Grant
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.resilience.guard import Verdict
@@ -25,6 +27,9 @@ from merit_dataplane.upstream.attempt import AttemptFailedError
 from merit_dataplane.warmth.prefix import Prefix
 from merit_dataplane.wire.features import MEDIA, listed
 from merit_dataplane.wire.openai_request import Call
+
+if TYPE_CHECKING:
+    from merit_dataplane.shared_state import Budget, SharedState
 
 CLIENT_GONE = 499
 """nginx's status for a client that closed its connection."""
@@ -36,8 +41,8 @@ class Exchange:
 
     __slots__ = (
         "attempted", "attempts", "bid", "billed_at", "cache", "call", "charge", "consumer", "cost", "error",
-        "estimated", "failures", "first_token", "id", "loop", "placement", "prefix", "route", "saved", "started",
-        "status", "tables", "target", "tier", "usage", "waits_for",
+        "estimated", "failures", "first_token", "forced_tier", "grant", "id", "loop", "placement", "prefix", "route",
+        "saved", "started", "state_budget", "status", "tables", "target", "tier", "usage", "waits_for",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
@@ -58,6 +63,12 @@ class Exchange:
         self.cost: CostDetails | None = None
         self.estimated = False
         self.cache = ""
+        self.grant: Grant | None = None
+        """Its part of the consumer's account, where the consumer has limits."""
+        self.forced_tier = ""
+        """The tier that serves it whatever it is, since a budget is spent."""
+        self.state_budget: Budget | None = None
+        """How long it may still wait for Redis; made when it is first asked."""
         self.placement = ""
         self.saved = 0
         self.attempts = 0
@@ -70,6 +81,12 @@ class Exchange:
         """`loop.time()` at which the last attempt began; 0 before the first."""
         self.waits_for: Target | None = None
         """Whom an attempt under way asks."""
+
+    def shared(self, state: "SharedState") -> "Budget":
+        """How long this request may still wait for Redis."""
+        if self.state_budget is None:
+            self.state_budget = state.budget()
+        return self.state_budget
 
     def asks(self, bid: Bid) -> None:
         """An attempt begins."""

@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterator
 
 from merit_dataplane.authentication.schemes import Authentications
+from merit_dataplane.limits.accounts import ConsumerAccounts
 from merit_dataplane.metering.expectation import ExpectedOutput, TierOutput
 from merit_dataplane.metering.input_count import ExpectedInput, TierInput
 from merit_dataplane.metering.latency import Latency
@@ -49,6 +50,8 @@ class Live:
         self._tiers: dict[tuple[str, str], tuple[TierInput, TierOutput]] = {}
         self._wins: dict[tuple[str, str], Wins] = {}
         self._learned: dict[tuple[str, str, str, str], Learned] = {}
+        self.consumers = ConsumerAccounts()
+        """What those that have limits have used."""
         self._prefixes = PrefixTable()
         self._warmths: dict[tuple[str, str], Warmth] = {}
 

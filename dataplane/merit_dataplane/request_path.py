@@ -1,6 +1,6 @@
 """The path of one request, top to bottom:
 
-    authenticate -> match -> cache -> classify -> dispatch -> attempt -> relay -> account
+    authenticate -> match -> cache -> admit -> classify -> dispatch -> attempt -> relay -> account
 
 A request takes the tables of one snapshot at its start and keeps them: a push never changes a request half-way.
 """
@@ -18,6 +18,7 @@ from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.resilience.guard import Guard, Receive
 from merit_dataplane.snapshots.holder import SnapshotHolder
 from merit_dataplane.snapshots.tables import Headers
+from merit_dataplane.stages.admission import Admission
 from merit_dataplane.stages.answers import Answers
 from merit_dataplane.stages.failover import Failover
 from merit_dataplane.stages.intake import authenticate, in_force, read_body
@@ -48,9 +49,10 @@ class RequestPath:
         log: UsageLog | None,
         cache: ExactStore,
         max_body_bytes: int,
+        admission: Admission,
     ):
         self._holder, self._ledger, self._log, self.max_body_bytes = holder, ledger, log, max_body_bytes
-        self._responses = Responses()
+        self._responses, self._admission = Responses(), admission
         self._answers = Answers(cache, ledger, self._responses)
         self._failover = Failover(client, ledger)
         self._relay = Relay(self._responses, self._answers)
@@ -88,6 +90,8 @@ class RequestPath:
             )
         finally:
             self._ledger.in_flight -= 1
+            if exchange.grant is not None:
+                self._admission.settle(exchange, exchange.grant)
             exchange.close(self._ledger, self._log)
 
     async def _stages(
@@ -109,6 +113,8 @@ class RequestPath:
         if key is not None and (kept := self._answers.find(key, exchange.started)) is not None:
             return await self._answers.replay(exchange, send, kept)
 
+        if consumer.account is not None:
+            await self._admission.admit(exchange, consumer.account, route, call, headers)
         with Guard(receive, total_seconds=route.total_seconds) as guard:
             try:
                 if further:

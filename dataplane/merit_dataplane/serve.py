@@ -17,6 +17,8 @@ from merit_dataplane.admin.api import create_admin
 from merit_dataplane.app import create_app
 from merit_dataplane.authentication.schemes import Authentications
 from merit_dataplane.caching.exact import ExactStore
+from merit_dataplane.limits.disk import BudgetDisk
+from merit_dataplane.limits.fleet import Fleet
 from merit_dataplane.live import Live
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.observability.log_files import FolderSink
@@ -30,6 +32,7 @@ from merit_dataplane.snapshots.folder import FolderSource
 from merit_dataplane.snapshots.holder import SnapshotHolder
 from merit_dataplane.snapshots.last_good import LastGoodDisk, restore
 from merit_dataplane.snapshots.receiver import Receiver
+from merit_dataplane.stages.admission import Admission
 from merit_dataplane.upstream.http1_client import Http1Client
 
 if TYPE_CHECKING:
@@ -48,6 +51,8 @@ class Gateway:
     client: Http1Client
     ledger: Ledger
     usage_log: UsageLog | None
+    fleet: Fleet
+    admission: Admission
     state: "SharedState | None" = None
 
 
@@ -56,6 +61,9 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
     ledger, client = Ledger(), Http1Client()
     holder = SnapshotHolder(Live(Authentications(client, settings.ambient_namespaces)))
     usage_log = usage_log or _usage_log(settings)
+    state = _shared_state(settings.redis) if settings.redis else None
+    fleet = Fleet()
+    admission = Admission(fleet, ledger, state)
     path = RequestPath(
         holder=holder,
         client=client,
@@ -63,9 +71,9 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
         log=usage_log,
         cache=ExactStore(settings.cache_bytes),
         max_body_bytes=settings.max_body_bytes,
+        admission=admission,
     )
-    state = _shared_state(settings.redis) if settings.redis else None
-    return Gateway(holder=holder, path=path, client=client, ledger=ledger, usage_log=usage_log, state=state)
+    return Gateway(holder, path, client, ledger, usage_log, fleet, admission, state)
 
 
 def _shared_state(settings: RedisSettings) -> "SharedState":
@@ -102,11 +110,17 @@ async def run(settings: Settings) -> None:
         if gateway.state is not None:
             gateway.state.start()
             stack.push_async_callback(gateway.state.close)
+        stack.callback(gateway.admission.close)
         listener, admin_listener = bind(settings.listen), bind(settings.admin_listen)
         disk = LastGoodDisk(settings.state_dir) if settings.state_dir else None
+        budgets = BudgetDisk(settings.state_dir, gateway.holder.live.consumers) if settings.state_dir else None
+        if budgets is not None:
+            budgets.load()
         admin = admin_server(_admin_app(settings, gateway, disk), settings)
         admin_task = await start(admin, admin_listener)
         followers = await _follow(settings, gateway, disk)
+        if budgets is not None:
+            followers.append(asyncio.create_task(budgets.follow()))
         data = data_server(create_app(gateway.path, gateway.holder), settings)
         data_task = await start(data, listener)
         host, port = listener.getsockname()[:2]
@@ -127,6 +141,8 @@ async def run(settings: Settings) -> None:
         await admin_task
         if disk is not None:
             await disk.flush()
+        if budgets is not None:
+            await budgets.flush()
         if gateway.usage_log is not None:
             await asyncio.to_thread(gateway.usage_log.close)
     log.info("stopped")
@@ -151,6 +167,7 @@ def _admin_app(settings: Settings, gateway: Gateway, disk: LastGoodDisk | None) 
         registry=registry(gateway.ledger, gateway.holder, gateway.usage_log, gateway.state),
         draining=lambda: gateway.path.draining,
         state=gateway.state,
+        fleet=gateway.fleet,
     )
 
 

@@ -66,6 +66,8 @@ class Running:
     log: io.BytesIO
     receiver: Receiver
     compiled: Compiled | None = None
+    documents: tuple[str, ...] = ()
+    """What it was given, where a test wants it again."""
     _clients: list[openai.AsyncOpenAI] = field(default_factory=list)
 
     def client(self, key: str = CONSUMER_KEY, **options: Any) -> openai.AsyncOpenAI:
@@ -131,6 +133,7 @@ async def gateway(  # settings
         registry=registry(parts.ledger, parts.holder, parts.usage_log, parts.state),
         draining=lambda: parts.path.draining,
         state=parts.state,
+        fleet=parts.fleet,
     )
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(
@@ -143,6 +146,7 @@ async def gateway(  # settings
         if parts.state is not None:
             parts.state.start()
             stack.push_async_callback(parts.state.close)
+        stack.callback(parts.admission.close)
         data_config = data_server(create_app(parts.path, parts.holder), settings).config
         port = await stack.enter_async_context(serving(data_config))
         admin_config = uvicorn.Config(
@@ -171,8 +175,9 @@ async def gateway(  # settings
 
 
 def _servers_own() -> set[asyncio.Task[Any]]:
-    """Tasks of other servers in this loop (simulated providers), which come and go with their connections."""
-    return {t for t in asyncio.all_tasks() if "RequestResponseCycle" in repr(t) or "_cancel_on_disconnect" in repr(t)}
+    """Tasks of others in this loop: simulated providers, and a second gateway's link to Redis. They come and go."""
+    others = ("RequestResponseCycle", "_cancel_on_disconnect", "scripted.<locals>", "Lane._")
+    return {t for t in asyncio.all_tasks() if any(name in repr(t) for name in others)}
 
 
 async def eventually(condition: Callable[[], bool | Awaitable[bool]], otherwise: str, seconds: float = 5.0) -> float:

@@ -12,6 +12,7 @@ from merit_crds.compile.authentication import credential
 from merit_crds.problems import Problem, check_spec, shown
 from merit_crds.resources import Resource
 from merit_crds.snapshot.model import (
+    Budget,
     Candidate,
     ConsumerEntry,
     Endpoint,
@@ -212,10 +213,25 @@ def _condition(condition: Condition) -> TierCondition:
     )
 
 
-def _consumer(resource: Resource, spec: ConsumerSpec) -> Entry:
-    namespace = resource.id.namespace
+def _consumer(resource: Resource, spec: ConsumerSpec) -> Entry | tuple[Problem, ...]:
+    namespace, limits = resource.id.namespace, spec.limits
+    zones = [(("spec", "budgets", i, "timeZone"), budget.time_zone or "UTC") for i, budget in enumerate(spec.budgets)]
+    if problems := tuple(problem for path, name in zones for problem in prices.zone_problems(path, name)):
+        return problems
     return ConsumerEntry(
         generation=resource.generation,
         api_keys=tuple(credential(namespace, key) for key in spec.api_keys),
         routes=tuple(_key(r, namespace) for r in spec.routes) or (f"{namespace}/*",),
+        requests_per_minute=(limits and limits.requests_per_minute) or 0,
+        tokens_per_minute=(limits and limits.tokens_per_minute) or 0,
+        concurrent_requests=(limits and limits.concurrent_requests) or 0,
+        budgets=tuple(
+            Budget(
+                months=budget.period == "Month",
+                amount=int(Decimal(budget.amount) * 10**12),
+                time_zone=budget.time_zone or "UTC",
+                tier_when_spent=budget.tier_when_spent or "",
+            )
+            for budget in spec.budgets
+        ),
     )

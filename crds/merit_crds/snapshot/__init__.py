@@ -12,6 +12,7 @@ from merit_crds.snapshot.authentication import (
 from merit_crds.snapshot.codec import FORMAT, InvalidSnapshotError, decode, encode, version_of
 from merit_crds.snapshot.entry import CredentialRef
 from merit_crds.snapshot.model import (
+    Budget,
     Candidate,
     Charge,
     Commitment,
@@ -41,6 +42,7 @@ __all__ = [
     "FORMAT",
     "AwsSignature",
     "AzureToken",
+    "Budget",
     "Candidate",
     "Charge",
     "Commitment",

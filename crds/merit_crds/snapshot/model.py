@@ -275,13 +275,29 @@ class RouteEntry(Entry, frozen=True):
     allowed_namespaces: tuple[str, ...] = ()
 
 
+class Budget(Entry, frozen=True):
+    """What a consumer may spend in a period of the calendar."""
+
+    months: bool
+    """Months, else days."""
+    amount: int
+    """Pico-dollars."""
+    time_zone: str = "UTC"
+    tier_when_spent: str = ""
+    """Serves when it is spent; empty: nobody does."""
+
+
 class ConsumerEntry(Entry, frozen=True):
-    """Who may call which routes."""
+    """Who may call which routes, how often, and for how much. Limits are the whole fleet's; 0 is none."""
 
     generation: int
     api_keys: tuple[CredentialRef, ...]
     routes: tuple[str, ...]
     """`namespace/name`, or `namespace/*` for all of a namespace."""
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    concurrent_requests: int = 0
+    budgets: tuple[Budget, ...] = ()
 
 
 class Snapshot(Entry, frozen=True):

@@ -7,7 +7,7 @@ anything but the field itself: the operator never writes into a spec.
 from pydantic import BaseModel
 
 from merit_crds.v1alpha1.commitments import CommitmentSpec
-from merit_crds.v1alpha1.consumer import ConsumerSpec, RouteRef
+from merit_crds.v1alpha1.consumer import BudgetSpec, ConsumerLimits, ConsumerSpec, RouteRef
 from merit_crds.v1alpha1.deviation import Deviation
 from merit_crds.v1alpha1.model_route import (
     CachePolicy,
@@ -41,10 +41,12 @@ SPECS: dict[str, type[BaseModel]] = {
 
 __all__ = [
     "SPECS",
+    "BudgetSpec",
     "CachePolicy",
     "CandidateSpec",
     "CommitmentSpec",
     "Condition",
+    "ConsumerLimits",
     "ConsumerSpec",
     "ContextTierSpec",
     "Deviation",

@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry
 from merit_crds.push import (
     FORMAT_HEADER,
     MAX_PUSH_BYTES,
+    MOST_PODS,
+    PODS_HEADER,
     SNAPSHOT_PATH,
     TERM_HEADER,
     VERSION_HEADER,
@@ -21,6 +23,7 @@ from merit_crds.push import (
     Rejection,
 )
 from merit_crds.snapshot import FORMAT, encode
+from merit_dataplane.limits.fleet import Fleet
 from merit_dataplane.observability.metrics import exposition
 from merit_dataplane.snapshots.holder import SnapshotHolder
 from merit_dataplane.snapshots.receiver import Receiver
@@ -47,6 +50,7 @@ def create_admin(
     registry: CollectorRegistry,
     draining: Callable[[], bool],
     state: "SharedState | None" = None,
+    fleet: Fleet | None = None,
 ) -> FastAPI:
     """The admin application.
 
@@ -54,13 +58,13 @@ def create_admin(
     call, so that a rotated one counts at once; an empty token lets nobody in.
     """
     api = FastAPI(title="Merit admin", docs_url=None, redoc_url=None, openapi_url=None)
-    _add_push(api, holder=holder, receiver=receiver, token=token)
+    _add_push(api, holder=holder, receiver=receiver, token=token, fleet=fleet or Fleet())
     _add_health(api, holder=holder, registry=registry, draining=draining, state=state)
     return api
 
 
 def _add_push(  # noqa: C901 # three endpoints behind one check
-    api: FastAPI, *, holder: SnapshotHolder, receiver: Receiver | None, token: Callable[[], str]
+    api: FastAPI, *, holder: SnapshotHolder, receiver: Receiver | None, token: Callable[[], str], fleet: Fleet
 ) -> None:
     def authorized(request: Request) -> bool:
         expected, given = token(), request.headers.get("authorization", "")
@@ -70,11 +74,17 @@ def _add_push(  # noqa: C901 # three endpoints behind one check
         nack = Nack(version=holder.version, rejection=rejection, message=message, term=holder.term)
         return _json(nack, _STATUS.get(rejection, 422))
 
+    def count(request: Request) -> None:
+        told = request.headers.get(PODS_HEADER, "")
+        if told.isascii() and told.isdigit() and 0 < len(told) < 7 and 0 < int(told) <= MOST_PODS:
+            fleet.pods = int(told)
+
     @api.put(SNAPSHOT_PATH)
     async def push(request: Request) -> Response:
         """The operator's push: see merit_crds.push."""
         if receiver is None or not authorized(request):
             return refuse(Rejection.UNAUTHORIZED, "the push token is missing or wrong")
+        count(request)
         if request.headers.get(FORMAT_HEADER) != str(FORMAT):
             return refuse(Rejection.UNKNOWN_FORMAT, f"this pod knows snapshot format {FORMAT}")
         term, version = _term(request.headers.get(TERM_HEADER, "")), request.headers.get(VERSION_HEADER, "")
@@ -93,6 +103,7 @@ def _add_push(  # noqa: C901 # three endpoints behind one check
         """What this pod serves."""
         if receiver is None or not authorized(request):
             return refuse(Rejection.UNAUTHORIZED, "the push token is missing or wrong")
+        count(request)
         return _json(receiver.serving(), 200)
 
     @api.get(SNAPSHOT_PATH)

@@ -16,6 +16,11 @@ def classify(route: RoutePlan, call: Call, headers: Headers) -> TierPlan:
     return tiers[-1]
 
 
+def named(route: RoutePlan, name: str) -> TierPlan | None:
+    """A route's tier of this name."""
+    return next((tier for tier in route.tiers if tier.name == name), None) if name else None
+
+
 def _holds(when: When, call: Call, headers: Headers) -> bool:
     return (
         when.at_least <= call.input_tokens < when.below

@@ -68,6 +68,10 @@ class Ledger:
     """Pico-dollars that cache hits would have cost, by route."""
     placements: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
     """By route, tier, provider, model, and why that one was first instead of the cheapest."""
+    refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By consumer and the limit that it had reached."""
+    admissions: Counter[str] = field(default_factory=Counter)
+    """Of consumers that have limits: decided `shared`, for all pods, or `alone`, by this pod's share."""
     in_flight: int = 0
 
     def of(self, labels: Labels) -> Series:

@@ -75,6 +75,7 @@ class LedgerCollector(Collector):
         saved = CounterMetricFamily("merit_cache_saved_usd", "What cache hits would have cost.", labels=("route",))
         for route, pico in self._ledger.saved.items():
             saved.add_metric((route,), pico / PICO)
+        yield from _consumers(self._ledger, self._holder)
         placements = CounterMetricFamily(
             "merit_placements",
             "Requests whose first candidate was not the cheapest, by reason.",
@@ -125,6 +126,31 @@ class LedgerCollector(Collector):
             dropped = CounterMetricFamily("merit_usage_log_dropped", "Lines of the usage log that were lost.")
             dropped.add_metric((), self._usage_log.dropped)
             yield from (written, dropped)
+
+
+def _consumers(ledger: Ledger, holder: SnapshotHolder) -> Iterator[Metric]:
+    refusals = CounterMetricFamily(
+        "merit_limit_refusals", "Requests refused since the consumer had reached a limit.", labels=("consumer", "limit")
+    )
+    for key, count in list(ledger.refusals.items()):
+        refusals.add_metric(key, count)
+    admissions = CounterMetricFamily(
+        "merit_admissions", "Requests of consumers with limits, by who decided: all pods, or one alone.", labels=("by",)
+    )
+    for by, count in list(ledger.admissions.items()):
+        admissions.add_metric((by,), count)
+    labels = ("consumer", "period")
+    amount = GaugeMetricFamily("merit_budget_usd", "Budgets, in USD.", labels=labels)
+    spent = GaugeMetricFamily(
+        "merit_budget_spent_usd", "What all pods have spent of it, as this one knows.", labels=labels
+    )
+    for account in list(holder.live.consumers):
+        for budget in account.budgets:
+            named = (account.key, "month" if budget.terms.months else "day")
+            budget.look(time.time())
+            amount.add_metric(named, budget.terms.amount / PICO)
+            spent.add_metric(named, budget.total() / PICO)
+    yield from (refusals, admissions, amount, spent)
 
 
 def _shared_state(state: "SharedState") -> Iterator[Metric]:

@@ -21,8 +21,21 @@ The law:
 - Values are data, never code: nothing is unpickled. A key of ours that holds another type is removed.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from merit_dataplane.shared_state.errors import SharedStateUnavailableError
 from merit_dataplane.shared_state.script import Script
-from merit_dataplane.shared_state.state import Budget, SharedState
+
+if TYPE_CHECKING:
+    from merit_dataplane.shared_state.state import Budget, SharedState
 
 __all__ = ["Budget", "Script", "SharedState", "SharedStateUnavailableError"]
+
+
+def __getattr__(name: str) -> Any:
+    """The link itself is imported by who makes one: its client is 20 MB that many pods don't need."""
+    if name in {"Budget", "SharedState"}:
+        from merit_dataplane.shared_state import state  # noqa: PLC0415
+
+        return getattr(state, name)
+    raise AttributeError(name)

@@ -12,7 +12,8 @@ from redis.exceptions import NoScriptError, RedisError
 
 from merit_dataplane.shared_state.breaker import Breaker
 from merit_dataplane.shared_state.counts import Counts
-from merit_dataplane.shared_state.errors import SharedStateUnavailableError, concerns, reason_of
+from merit_dataplane.shared_state.errors import SharedStateUnavailableError
+from merit_dataplane.shared_state.reasons import concerns, reason_of
 from merit_dataplane.shared_state.script import Script
 from merit_dataplane.shared_state.servers import Arguments, Server
 

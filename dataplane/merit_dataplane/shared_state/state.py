@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from merit_dataplane.redis_settings import RedisSettings
 from merit_dataplane.shared_state.breaker import Breaker
 from merit_dataplane.shared_state.counts import Counts
-from merit_dataplane.shared_state.errors import SharedStateUnavailableError, reason_of
+from merit_dataplane.shared_state.errors import SharedStateUnavailableError
 from merit_dataplane.shared_state.lane import Command, Lane
+from merit_dataplane.shared_state.reasons import reason_of
 from merit_dataplane.shared_state.script import Script
 from merit_dataplane.shared_state.servers import Cluster, OneServer
 

@@ -33,6 +33,7 @@ from merit_crds.snapshot import (
     TierCondition,
 )
 from merit_dataplane.authentication.contract import Authentication
+from merit_dataplane.limits.account import ConsumerAccount, Limits
 from merit_dataplane.live import Learned, Live
 from merit_dataplane.metering.wins import Wins
 from merit_dataplane.resilience.account import AccountLimits
@@ -182,6 +183,8 @@ class ConsumerPlan:
 
     key: str
     routes: Mapping[str, RoutePlan]
+    account: ConsumerAccount | None
+    """What it has used; None where it has no limits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -268,6 +271,10 @@ class Builder:
         for key, provider in snapshot.providers.items():  # last, so that a snapshot which is refused changes nothing
             account = self._live.account(key)
             account.concurrent, account.per_minute = provider.concurrent_requests, provider.requests_per_minute
+        for key, consumer in snapshot.consumers.items():
+            if (limits := Limits.of(consumer)) is not None:
+                self._live.consumers.renew(key, limits)
+        self._live.consumers.retain(snapshot.consumers)
         yield from self._live.retain(providers, routes)
         self.tables = Tables(
             version=self._version,
@@ -419,7 +426,9 @@ class Builder:
             else:
                 for model in routes[route].models:
                     names.setdefault(model, routes[route])
-        plan = ConsumerPlan(key=key, routes=names)
+        limits = Limits.of(entry)
+        account = self._live.consumers.of(key, limits) if limits is not None else None
+        plan = ConsumerPlan(key=key, routes=names, account=account)
         for credential in entry.api_keys:
             digest = hashlib.sha256(self._credentials[credential.ref].encode()).digest()
             consumers.setdefault(digest, plan)

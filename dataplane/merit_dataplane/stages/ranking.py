@@ -7,17 +7,18 @@ from merit_dataplane.dispatch.bid import Bid
 from merit_dataplane.dispatch.merit_order import explain, merit_order
 from merit_dataplane.dispatch.placement import placed
 from merit_dataplane.dispatch.refusal import nobody_left
-from merit_dataplane.dispatch.tiers import classify
+from merit_dataplane.dispatch.tiers import classify, named
 from merit_dataplane.exchange import Exchange
 from merit_dataplane.observability.ledger import Ledger
-from merit_dataplane.snapshots.tables import Headers, RoutePlan
+from merit_dataplane.snapshots.tables import Headers, RoutePlan, TierPlan
 from merit_dataplane.warmth.prefix import prefix_of
+from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.openai_request import Call
 
 
 def ranked(exchange: Exchange, route: RoutePlan, call: Call, headers: Headers, ledger: Ledger) -> list[Bid]:
     """The merit order. Raises RequestError when nobody is in it."""
-    tier = exchange.tier = classify(route, call, headers)
+    tier = exchange.tier = classify(route, call, headers) if not exchange.forced_tier else _forced(exchange, route)
     prefix = exchange.prefix = prefix_of(call) if tier.warms else None
     wall = exchange.billed_at = time.time() if tier.timed or prefix is not None else 0.0
     order = merit_order(tier, call, exchange.started, wall, prefix)
@@ -29,3 +30,12 @@ def ranked(exchange: Exchange, route: RoutePlan, call: Call, headers: Headers, l
         if exchange.placement:
             ledger.placements[*order[0].target.labels, exchange.placement] += 1
     return order
+
+
+def _forced(exchange: Exchange, route: RoutePlan) -> TierPlan:
+    """The tier of a consumer whose budget is spent."""
+    tier = named(route, exchange.forced_tier)
+    if tier is None:
+        message = f"The budget is spent, and {route.name!r} has no tier {exchange.forced_tier!r} to go on with."
+        raise RequestError(429, message, kind="insufficient_quota", code="insufficient_quota")
+    return tier

@@ -5,6 +5,7 @@ from typing import Any
 
 from merit_dataplane.dispatch.bid import Standing
 from merit_dataplane.exchange import Exchange
+from merit_dataplane.limits.refusal import rate_headers
 from merit_dataplane.snapshots.tables import Headers
 from merit_dataplane.wire.errors import RequestError
 
@@ -46,6 +47,8 @@ class Responses:
             headers.append((b"x-merit-objectives", f"missed: {exchange.bid.reason}".encode()))
         if exchange.placement:
             headers.append((b"x-merit-placement", exchange.placement.encode()))
+        if exchange.grant is not None:
+            headers += rate_headers(exchange.grant)
         if exchange.cache:
             headers.append((b"x-merit-cache", exchange.cache.encode()))
         if self.draining:

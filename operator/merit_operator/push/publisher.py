@@ -97,6 +97,7 @@ class Publisher:
 
     def set_pods(self, pods: set[Pod]) -> None:
         """These pods exist."""
+        self._client.pods = max(1, len(pods))
         for pod in set(self._workers) - pods:
             self._workers.pop(pod).cancel()
             self._states.pop(pod, None)

@@ -11,6 +11,7 @@ import msgspec
 
 from merit_crds.push import (
     FORMAT_HEADER,
+    PODS_HEADER,
     SNAPSHOT_PATH,
     TERM_HEADER,
     VERSION_HEADER,
@@ -45,6 +46,8 @@ class PodClient:
 
     def __init__(self, *, port: int, token_file: Path, tls_ca: Path | None):
         self._port, self._token_file, self._tls_ca = port, token_file, tls_ca
+        self.pods = 1
+        """How many there are: they are told, since limits are shared out among them."""
         self._session: aiohttp.ClientSession | None = None
         self._ssl: tuple[float, ssl.SSLContext] | None = None
 
@@ -54,6 +57,7 @@ class PodClient:
             VERSION_HEADER: parcel.version,
             TERM_HEADER: str(parcel.term),
             FORMAT_HEADER: str(FORMAT),
+            PODS_HEADER: str(self.pods),
             "Content-Encoding": "gzip",
             "Content-Type": "application/json",
         }
@@ -61,7 +65,7 @@ class PodClient:
 
     async def version(self, pod: Pod) -> Ack | Nack:
         """What the pod serves. Raises UnreachableError."""
-        return await self._exchange("GET", pod, VERSION_PATH, {}, None)
+        return await self._exchange("GET", pod, VERSION_PATH, {PODS_HEADER: str(self.pods)}, None)
 
     async def snapshot(self, pod: Pod) -> bytes:
         """The canonical bytes of what the pod serves; empty when it has none. Raises UnreachableError."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from merit_crds.push import SNAPSHOT_PATH, TERM_HEADER, VERSION_HEADER, VERSION_PATH, Ack, Nack, Rejection
+from merit_crds.push import PODS_HEADER, SNAPSHOT_PATH, TERM_HEADER, VERSION_HEADER, VERSION_PATH, Ack, Nack, Rejection
 from merit_operator.discovery import Pod
 from merit_operator.push.publisher import Publisher
 from merit_operator.push.session import Parcel, PodClient
@@ -29,6 +29,8 @@ class FakePod:
         self.hangs = False
         self.pushes: list[tuple[str, int]] = []
         self.bodies: list[bytes] = []
+        self.fleet = ""
+        """How many pods it was told that there are."""
 
     def app(self) -> web.Application:
         """Its admin application."""
@@ -42,6 +44,7 @@ class FakePod:
             await asyncio.sleep(60)
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self._nack(401, Rejection.UNAUTHORIZED)
+        self.fleet = request.headers.get(PODS_HEADER, "")
         version, term = request.headers[VERSION_HEADER], int(request.headers[TERM_HEADER])
         self.pushes.append((version, term))
         if term < self.term:
@@ -53,7 +56,8 @@ class FakePod:
         self.version = version
         return self._ack()
 
-    async def _version(self, _: web.Request) -> web.Response:
+    async def _version(self, request: web.Request) -> web.Response:
+        self.fleet = request.headers.get(PODS_HEADER, "")
         if self.hangs:
             await asyncio.sleep(60)
         return self._ack()

@@ -48,6 +48,15 @@ async def test_every_pod_gets_the_newest_and_equal_bytes(tmp_path: Path) -> None
         assert push.confirmed
 
 
+async def test_every_pod_hears_how_many_there_are(tmp_path: Path) -> None:
+    async with running(5, tmp_path) as (pods, client), publisher(client) as push:
+        push.set_pods({p.pod for p in pods})
+        push.publish(parcel("v1"))
+        await until(lambda: {pod.fleet for pod in pods} == {"5"})
+        push.set_pods({p.pod for p in pods[:3]})
+        await until(lambda: {pod.fleet for pod in pods[:3]} == {"3"})
+
+
 async def test_a_refusal_stops_at_the_canary(tmp_path: Path) -> None:
     async with running(4, tmp_path) as (pods, client), publisher(client) as push:
         push.set_pods({p.pod for p in pods})
