@@ -1,7 +1,7 @@
 """A client's steering, applied to the bids of a request.
 
-`only`, `ignore`, `max_price` and `allow_fallbacks` leave candidates out. `order`, `sort` and the preferred latency and
-throughput sort inside a class of the merit order: what is admissible still comes first.
+`only`, `ignore`, `max_price`, `require_parameters` and `allow_fallbacks` leave candidates out. `order`, `sort` and the
+preferred latency and throughput sort inside a class of the merit order: what is admissible still comes first.
 """
 
 from math import inf
@@ -9,8 +9,13 @@ from math import inf
 from merit_dataplane.dispatch.bid import Bid, Standing, by_merit
 from merit_dataplane.dispatch.ceiling import above
 from merit_dataplane.live import Learned
+from merit_dataplane.snapshots.tables import Target
+from merit_dataplane.wire.clients import dialect_for
 from merit_dataplane.wire.openai_request import Call
+from merit_dataplane.wire.parameters import left_out
 from merit_dataplane.wire.steering import Steering
+
+_MOST_NAMED = 8
 
 
 def steer(bids: list[Bid], steering: Steering, call: Call, now: float) -> list[Bid]:
@@ -37,6 +42,8 @@ def _steered(bid: Bid, steering: Steering, call: Call, now: float) -> Bid:
         return _out(bid, "in provider.ignore")
     if steering.ceilings is not None and (reason := above(bid, steering.ceilings, call, "provider.max_price")):
         return _out(bid, reason)
+    if steering.require_parameters and (lost := _lost(bid.target, call)):
+        return _out(bid, f"its protocol leaves out {lost}, and provider.require_parameters is true")
     place = next((i for i, wanted in enumerate(steering.order) if wanted in names), len(steering.order))
     if steering.order and place == len(steering.order) and not steering.allow_fallbacks:
         return _out(bid, "not in provider.order, and provider.allow_fallbacks is false")
@@ -47,6 +54,12 @@ def _steered(bid: Bid, steering: Steering, call: Call, now: float) -> Bid:
 
 def _named(names: tuple[str, str], wanted: tuple[str, ...]) -> bool:
     return names[0] in wanted or names[1] in wanted
+
+
+def _lost(target: Target, call: Call) -> str:
+    """Parameters of the request that a candidate's provider would not get."""
+    dialect = dialect_for(target.provider.dialect, call)
+    return ", ".join(left_out(call, dialect.keeps(call.operation, target.model))[:_MOST_NAMED])
 
 
 def _out(bid: Bid, reason: str) -> Bid:

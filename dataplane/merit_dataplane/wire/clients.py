@@ -14,7 +14,7 @@ import msgspec
 from merit_dataplane.wire.anthropic_anthropic.answer import passed_answer, passed_error
 from merit_dataplane.wire.anthropic_anthropic.request import request_body as message_request
 from merit_dataplane.wire.anthropic_anthropic.stream import PassedStream
-from merit_dataplane.wire.anthropic_openai.plain import plain
+from merit_dataplane.wire.anthropic_openai.plain import NOT_OPENAIS, plain
 from merit_dataplane.wire.anthropic_openai.renderer import MessageRenderer
 from merit_dataplane.wire.anthropic_openai.request import parse_messages
 from merit_dataplane.wire.dialects import Dialect, Header, Refusal
@@ -52,6 +52,7 @@ def _messages_pass(dialect: Dialect, native: Native) -> Dialect:
         answer=lambda body, _, __, created: passed_answer(body, created),
         stream=PassedStream,
         error=error,
+        keeps=lambda *_: None,
     )
 
 
@@ -76,7 +77,9 @@ def dialect_for(dialect: Dialect, call: Call) -> Dialect:
     passes = CLIENTS[native.operation].passes
     if passes is not None and native.operation in dialect.paths:
         return passes(dialect, native)
-    return replace(dialect, request=_plainly(dialect)) if dialect.knows_only_openais else dialect
+    if not dialect.knows_only_openais:
+        return dialect
+    return replace(dialect, request=_plainly(dialect), keeps=lambda *_: frozenset(call.fields) - NOT_OPENAIS)
 
 
 def _plainly(dialect: Dialect) -> Callable[[Call, msgspec.Raw, int], bytes]:

@@ -14,12 +14,14 @@ from merit_crds.pricing import CostDetails, Usage
 from merit_dataplane.wire.amazon_event_stream import CONTENT_TYPE
 from merit_dataplane.wire.features import Feature
 from merit_dataplane.wire.openai_anthropic.answer import answer_body, error_answer
+from merit_dataplane.wire.openai_anthropic.request import KEPT as ANTHROPIC_KEPT
 from merit_dataplane.wire.openai_anthropic.request import request_body
 from merit_dataplane.wire.openai_anthropic.stream import AnthropicStream
 from merit_dataplane.wire.openai_bedrock.dialect import bedrock_answer, bedrock_request, bedrock_stream
 from merit_dataplane.wire.openai_bedrock.errors import bedrock_error
+from merit_dataplane.wire.openai_bedrock.request import kept as bedrock_kept
 from merit_dataplane.wire.openai_cohere.answer import error_answer as cohere_error
-from merit_dataplane.wire.openai_cohere.dialect import cohere_answer, cohere_request, cohere_stream
+from merit_dataplane.wire.openai_cohere.dialect import cohere_answer, cohere_kept, cohere_request, cohere_stream
 from merit_dataplane.wire.openai_request import Call, Operation
 from merit_dataplane.wire.openai_response import usage_of
 from merit_dataplane.wire.openai_stream import StreamTranslator
@@ -70,6 +72,8 @@ class Dialect:
     stream: OpenStream
     error: Callable[[int, bytes, Header], Refusal]
     """Of an error's status, body and headers."""
+    keeps: Callable[[Operation, str], frozenset[str] | None]
+    """Of an operation and the model's name: the parameters that `request` sends on; None for all."""
     stream_type: str = "text/event-stream"
     """Content type of a streamed answer."""
     query: tuple[tuple[str, str], ...] = ()
@@ -121,6 +125,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         answer=lambda body, *_: (body, usage_of(body)),
         stream=_openai_stream,
         error=lambda status, body, _: Refusal(status, body),
+        keeps=lambda *_: None,
         knows_only_openais=True,
     ),
     "Anthropic": Dialect(
@@ -137,6 +142,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         answer=_anthropic_answer,
         stream=_anthropic_stream,
         error=lambda status, body, _: Refusal(status, error_answer(body)),
+        keeps=lambda *_: ANTHROPIC_KEPT,
         caches_only_marked=True,
     ),
     "AzureOpenAI": Dialect(
@@ -149,6 +155,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         answer=lambda body, *_: (body, usage_of(body)),
         stream=_openai_stream,
         error=lambda status, body, _: Refusal(status, body),
+        keeps=lambda *_: None,
         query=(("api-version", "2024-10-21"),),
         knows_only_openais=True,
     ),
@@ -169,6 +176,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         answer=bedrock_answer,
         stream=bedrock_stream,
         error=lambda status, body, header: Refusal(*bedrock_error(status, body, header)),
+        keeps=lambda _, model: bedrock_kept(model),
         stream_type=CONTENT_TYPE,
         reads_refusals=True,
         caches_only_marked=True,
@@ -192,6 +200,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         answer=cohere_answer,
         stream=cohere_stream,
         error=lambda status, body, _: Refusal(*cohere_error(body, status)),
+        keeps=cohere_kept,
         reads_refusals=True,
     ),
 }

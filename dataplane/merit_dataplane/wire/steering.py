@@ -27,6 +27,7 @@ class Steering(msgspec.Struct, frozen=True):
     only: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     allow_fallbacks: bool = True
+    require_parameters: bool = False
     sort: Sort | None = None
     ceilings: PriceCeilings | None = None
     max_latency: tuple[tuple[int, float], ...] = ()
@@ -106,6 +107,7 @@ def read_steering(models: bytes, provider: bytes) -> Steering | None:
         only=_lower(given.only),
         ignore=_lower(given.ignore),
         allow_fallbacks=given.allow_fallbacks is not False,
+        require_parameters=given.require_parameters is True,
         sort=sort,
         ceilings=_ceilings(given.max_price),
         max_latency=_percentiles(given.preferred_max_latency),

@@ -329,6 +329,32 @@ async def test_a_route_may_refuse_to_be_steered(vendors: Vendors, fields: dict[s
         assert answer.json()["error"]["code"] == "steering_refused"
 
 
+@pytest.mark.asyncio(loop_scope="session")
+async def test_required_parameters_leave_out_the_protocol_that_would_drop_them(vendors: Vendors) -> None:
+    listed = [prices("claude", "0.01", "0.01"), prices("dear", "2.5", "10")]
+    documents = [provider("claude", URL, protocol="Anthropic"), provider("dear", vendors.dear.url), *listed]
+    async with gateway(*documents, route("claude", "dear"), CONSUMER) as merit:
+        asked = {**CHAT, "seed": 7, "provider": {"require_parameters": True}}
+        answer = await merit.post(asked)
+        assert (answer.status_code, answer.headers["x-merit-provider"]) == (200, "dear")
+        assert answer.headers["x-merit-attempts"] == "1"
+        explained = (await merit.post(asked, path="/v1/explain")).json()["meritOrder"]
+        assert [(bid["provider"], bid["standing"]) for bid in explained][1] == ("default/claude", "excluded")
+        assert "its protocol leaves out seed" in explained[1]["reason"]
+        satisfied: list[dict[str, Any]] = [
+            {"seed": None},
+            {"provider": {"require_parameters": False}},
+            {"provider": {}},
+        ]
+        for changed in satisfied:
+            first = (await merit.post({**asked, **changed}, path="/v1/explain")).json()["meritOrder"][0]
+            assert first["provider"] == "default/claude"
+        only = {"require_parameters": True, "only": ["claude"]}
+        error = (await merit.post({**asked, "provider": only})).json()["error"]
+        assert error["code"] == "no_candidate_left"
+        assert "claude-model: its protocol leaves out seed" in error["message"]
+
+
 # ---- what a route insists on
 
 

@@ -1,13 +1,13 @@
 """The same request for a vendor that knows OpenAI's own words and no others."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
 from merit_dataplane.wire.openai_request import Call
 
-_NOT_OPENAIS = ("thinking", "top_k", "inference_geo", "reasoning", "reasoning_effort")
+NOT_OPENAIS: Final = frozenset({"thinking", "top_k", "inference_geo", "reasoning", "reasoning_effort"})
 """Whether a model reasons is not known of it here, and one that doesn't refuses to be asked."""
 _OTHERS_WORDS = ("cache_control", "reasoning_content", "reasoning_details", "provider_blocks", "is_error")
 _decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
@@ -18,7 +18,7 @@ Part = dict[str, Any]
 
 def plain(call: Call) -> Call:
     """Text alone is a string, pictures of a tool's result follow it as the user's, and nothing has another's words."""
-    fields = {name: raw for name, raw in call.fields.items() if name not in _NOT_OPENAIS}
+    fields = {name: raw for name, raw in call.fields.items() if name not in NOT_OPENAIS}
     messages: list[dict[str, Any]] = []
     shown: list[Part] = []
     for message in _decode(call.messages):

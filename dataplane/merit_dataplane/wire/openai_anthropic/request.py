@@ -1,10 +1,9 @@
 """A request: the bytes that go to Anthropic for one in OpenAI's format.
 
-Not sent, because Anthropic has nothing like them: `seed`, `frequency_penalty`, `presence_penalty`, `logit_bias`,
-`metadata`, `store`, `prediction`, `modalities`, `verbosity`, `prompt_cache_key`, `web_search_options`.
+What is not in `KEPT` is not sent: Anthropic has nothing like `seed`, `logit_bias` and others.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +19,11 @@ _SHARE_OF_THINKING = {"minimal": 0.1, "low": 0.2, "medium": 0.5, "high": 0.8, "x
 """Of max_tokens, by effort: OpenRouter's shares (openrouter.ai/docs/use-cases/reasoning-tokens)."""
 _AS_THEY_ARE = ("thinking", "top_k", "container", "mcp_servers", "context_management", "inference_geo")
 """Anthropic's own fields."""
+KEPT: Final = frozenset(_AS_THEY_ARE) | {
+    "max_completion_tokens", "max_tokens", "temperature", "top_p", "stop", "tools", "tool_choice", "functions",
+    "function_call", "parallel_tool_calls", "response_format", "reasoning", "reasoning_effort", "user",
+}  # fmt: skip
+"""Parameters that are sent on."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 

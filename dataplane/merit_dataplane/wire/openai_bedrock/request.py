@@ -1,15 +1,14 @@
 """A request: the bytes that go to Bedrock for one in OpenAI's format.
 
-Not sent, because Bedrock has nothing like them: `seed`, `frequency_penalty`, `presence_penalty`, `logit_bias`,
-`metadata`, `store`, `prediction`, `modalities`, `verbosity`, `prompt_cache_key`, `user`, `web_search_options`.
+What `kept` does not name is not sent: Bedrock has nothing like `seed`, `logit_bias` and others.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from merit_dataplane.wire.openai_anthropic.fields import a_list, a_string, an_object, invalid
-from merit_dataplane.wire.openai_bedrock.families import is_claude, is_nova
+from merit_dataplane.wire.openai_bedrock.families import is_claude, is_gpt_oss, is_nova
 from merit_dataplane.wire.openai_bedrock.messages import called_tools, conversation
 from merit_dataplane.wire.openai_bedrock.reasoning import reasoning
 from merit_dataplane.wire.openai_bedrock.tools import schema, tools
@@ -20,9 +19,25 @@ _AS_THEY_ARE = (
     "projectIdentifier", "serviceTier", "outputConfig", "additionalModelRequestFields",
 )  # fmt: skip
 """Bedrock's own fields."""
+_KEPT: Final = frozenset(_AS_THEY_ARE) | {
+    "max_completion_tokens", "max_tokens", "temperature", "top_p", "stop", "tools", "tool_choice", "functions",
+    "function_call", "response_format", "service_tier", "thinking", "anthropic_beta",
+}  # fmt: skip
 _TIERS = ("default", "flex", "priority")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+
+
+def kept(model: str) -> frozenset[str]:
+    """Parameters that are sent on to a model."""
+    found = _KEPT
+    if is_claude(model):
+        found |= {"parallel_tool_calls"}
+    if is_claude(model) or is_nova(model):
+        found |= {"top_k"}
+    if is_claude(model) or is_nova(model) or is_gpt_oss(model):
+        found |= {"reasoning", "reasoning_effort"}
+    return found
 
 
 def request_body(call: Call, model: str, max_output_tokens: int) -> bytes:

@@ -6,8 +6,9 @@ import msgspec
 
 from merit_crds.pricing import CostDetails, Usage
 from merit_dataplane.wire.openai_cohere.answer import answer_body
+from merit_dataplane.wire.openai_cohere.embeddings import KEPT as KEPT_OF_EMBEDDINGS
 from merit_dataplane.wire.openai_cohere.embeddings import as_base64, embeddings_body, embeddings_request
-from merit_dataplane.wire.openai_cohere.request import request_body
+from merit_dataplane.wire.openai_cohere.request import KEPT, request_body
 from merit_dataplane.wire.openai_cohere.stream import CohereStream
 from merit_dataplane.wire.openai_request import Call, Operation
 
@@ -17,6 +18,11 @@ def cohere_request(call: Call, model: msgspec.Raw, max_output_tokens: int) -> by
     if call.operation is Operation.EMBEDDINGS:
         return embeddings_request(call, model)
     return request_body(call, model, max_output_tokens)
+
+
+def cohere_kept(operation: Operation, _: str) -> frozenset[str]:
+    """See Dialect."""
+    return KEPT_OF_EMBEDDINGS if operation is Operation.EMBEDDINGS else KEPT
 
 
 def cohere_answer(body: bytes, call: Call, model: str, created: int) -> tuple[bytes, Usage | None]:

@@ -2,7 +2,7 @@
 
 import base64
 import struct
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +14,8 @@ from merit_dataplane.wire.openai_request import Call
 _INPUT_TYPE = "search_document"
 """Cohere wants to know what the texts are for; OpenAI's format can't say it. A client may send `input_type`."""
 _AS_THEY_ARE = ("truncate", "max_tokens", "priority", "images", "inputs")
+KEPT: Final = frozenset(_AS_THEY_ARE) | {"input_type", "dimensions", "encoding_format"}
+"""Parameters that are sent on, or heeded here."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _floats = msgspec.json.Decoder(list[float])

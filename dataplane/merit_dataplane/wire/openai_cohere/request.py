@@ -1,10 +1,9 @@
 """A request: the bytes that go to Cohere for one in OpenAI's format.
 
-Not sent, because Cohere has nothing like them: `parallel_tool_calls`, `logit_bias`, `metadata`, `store`, `prediction`,
-`modalities`, `verbosity`, `prompt_cache_key`, `user`, `service_tier`, `top_logprobs`, `web_search_options`.
+What is not in `KEPT` is not sent: Cohere has nothing like `parallel_tool_calls`, `logit_bias` and others.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +13,12 @@ from merit_dataplane.wire.openai_request import Call
 
 _AS_THEY_ARE = ("citation_options", "safety_mode", "strict_tools", "thinking", "priority", "k", "p", "raw_prompting")
 """Cohere's own fields."""
+KEPT: Final = frozenset(_AS_THEY_ARE) | {
+    "max_completion_tokens", "max_tokens", "temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty",
+    "seed", "logprobs", "stop", "tools", "tool_choice", "functions", "function_call", "response_format", "documents",
+    "reasoning", "reasoning_effort",
+}  # fmt: skip
+"""Parameters that are sent on."""
 _RANGES = {
     "temperature": ("temperature", 0.0, 1.0),
     "top_p": ("p", 0.01, 0.99),
