@@ -3,7 +3,8 @@
 The same classes as `dispatch.merit_order`: admissible by expected cost, then what misses an objective. What a trace
 can't know is left out: rate limits, circuits, exploration. The input is as recorded, which a pod's learned count comes
 close to. The output is expected as the mean of what the trace's answers had in that tier; latency is what the trace
-measured of a candidate, and unknown (so it passes) with fewer than 20 answers.
+measured of a candidate, and unknown (so it passes) with fewer than 20 answers. Of a prompt with shared prefixes each
+candidate is expected to have what the replay has sent it: a pod's expectation comes there once it has learned.
 """
 
 from collections.abc import Iterator
@@ -14,10 +15,13 @@ from numpy.typing import NDArray
 
 from merit_crds.snapshot import ModelPrice, PriceCeilings, RouteEntry, Snapshot, Tier, TierCondition
 from merit_dataplane.replay.names import Ints
+from merit_dataplane.replay.prefixes import Blocks, blocks_of
 from merit_dataplane.replay.pricing import above_ceilings, has_price, priced
 from merit_dataplane.replay.shapes import Shapes, streamed
 from merit_dataplane.replay.tokens import Tokens
-from merit_dataplane.wire.features import mask
+from merit_dataplane.replay.warm_dispatch import Contests, Offer
+from merit_dataplane.warmth.prefix import LEAST_TOKENS
+from merit_dataplane.wire.features import MEDIA, mask
 
 UNSERVED = -1
 _ENOUGH = 20
@@ -77,6 +81,7 @@ def dispatch(snapshot: Snapshot, shapes: Shapes) -> Dispatch:
     """Sends each request to the first of its merit order."""
     made = Dispatch(np.full(len(shapes), UNSERVED, np.int64), np.zeros(len(shapes), np.bool_))
     prices = {(p.provider, model): price for p in snapshot.pricings.values() for model, price in p.models.items()}
+    contests = Contests(blocks_of(shapes.prefix, shapes.prefix_tokens, shapes.input))
     for key, route in snapshot.routes.items():
         code = shapes.route.code(key)
         rows = np.flatnonzero(shapes.route.codes == code) if code >= 0 else np.zeros(0, np.int64)
@@ -96,19 +101,30 @@ def dispatch(snapshot: Snapshot, shapes: Shapes) -> Dispatch:
                 latency=tuple(_latency(made.places[place], tier.percentile, shapes) for place in places),
             )
             made.tiers.append(outlook)
-            _choose(outlook, shapes, made)
+            _choose(outlook, shapes, made, contests)
+    names = sorted({place.candidate for place in made.places})
+    accounts = [names.index(place.candidate) for place in made.places]
+    contests.settle(made.chosen, accounts, made.prices, shapes)
     return made
 
 
-def expected_costs(outlook: Outlook, price: ModelPrice, rows: Ints, shapes: Shapes) -> Ints:
-    """Pico-dollars that a candidate is expected to ask for each of these requests."""
+def expected_output(outlook: Outlook, price: ModelPrice, rows: Ints, shapes: Shapes) -> Ints:
+    """Tokens that a candidate is expected to write for each of these requests."""
     most = np.full(len(rows), price.max_output_tokens or _NEVER, np.int64)
     limit = shapes.output_limit[rows]
     most = np.where(limit > 0, np.minimum(limit, most), most)
-    output = np.minimum(outlook.expected_output, most) * shapes.choices[rows]
+    output: Ints = np.minimum(outlook.expected_output, most) * shapes.choices[rows]
+    return output
+
+
+def expected_costs(price: ModelPrice, output: Ints, rows: Ints, shapes: Shapes) -> Ints:
+    """Pico-dollars that a candidate is expected to ask for each of these requests, without its cache."""
+    return priced(price, shapes.time[rows], _expected(output, rows, shapes))
+
+
+def _expected(output: Ints, rows: Ints, shapes: Shapes) -> Tokens:
     tiers = shapes.tokens.service_tiers
-    tokens = Tokens({"uncached_input": shapes.input[rows], "output": output}, tiers[rows] if tiers else None)
-    return priced(price, shapes.time[rows], tokens)
+    return Tokens({"uncached_input": shapes.input[rows], "output": output}, tiers[rows] if tiers else None)
 
 
 # ---- tiers
@@ -180,16 +196,18 @@ def miss(outlook: Outlook, position: int, *, stream: bool) -> tuple[float, float
     return (-candidate.accuracy if inaccurate else -1.0, slow) if inaccurate or slow else None
 
 
-def _choose(outlook: Outlook, shapes: Shapes, made: Dispatch) -> None:
+def _choose(outlook: Outlook, shapes: Shapes, made: Dispatch, contests: Contests) -> None:
     if outlook.tier.first_token_ms:
         streams = streamed(shapes.features[outlook.rows])
-        _first_of_the_order(outlook, outlook.rows[streams], shapes, made, stream=True)
-        _first_of_the_order(outlook, outlook.rows[~streams], shapes, made, stream=False)
+        _first_of_the_order(outlook, outlook.rows[streams], shapes, made, contests, stream=True)
+        _first_of_the_order(outlook, outlook.rows[~streams], shapes, made, contests, stream=False)
     else:
-        _first_of_the_order(outlook, outlook.rows, shapes, made, stream=False)
+        _first_of_the_order(outlook, outlook.rows, shapes, made, contests, stream=False)
 
 
-def _first_of_the_order(outlook: Outlook, rows: Ints, shapes: Shapes, made: Dispatch, *, stream: bool) -> None:
+def _first_of_the_order(  # what is known, and what is written
+    outlook: Outlook, rows: Ints, shapes: Shapes, made: Dispatch, contests: Contests, *, stream: bool
+) -> None:
     """Candidates of equal standing compete by price; the next ones get what no better one is capable of."""
     standings: dict[tuple[float, float] | None, list[int]] = {}
     for position in range(len(outlook.places)):
@@ -202,17 +220,48 @@ def _first_of_the_order(outlook: Outlook, rows: Ints, shapes: Shapes, made: Disp
         best = np.full(len(left), _NEVER, np.int64)
         chosen = np.full(len(left), UNSERVED, np.int64)
         by_name = sorted(standings[standing], key=lambda p: made.places[outlook.places[p]].candidate.split(" ", 1))
+        cached = np.flatnonzero(_may_be_cached(left, shapes, contests.blocks))
+        bids = []
         for position in by_name:
             place = outlook.places[position]
             price = made.prices[place]
-            asked = expected_costs(outlook, price, left, shapes)
-            asked[~_may_serve(price, left, shapes, outlook.ceilings)] = _NEVER
+            output = expected_output(outlook, price, left, shapes)
+            asked = expected_costs(price, output, left, shapes)
+            able = _may_serve(price, left, shapes, outlook.ceilings)
+            if len(cached):
+                cold, warm = _with_prefix(price, output[cached], left[cached], shapes, contests.blocks)
+                bids.append(Offer(place, cold, warm, output[cached], able[cached]))
+                asked[cached] = cold
+            asked[~able] = _NEVER
             better = asked < best
             best[better], chosen[better] = asked[better], place
+        if bids:
+            contests.add(left[cached], bids, chosen[cached] != UNSERVED)
         served = chosen != UNSERVED
         made.chosen[left[served]] = chosen[served]
         made.missed[left[served]] = standing is not None
         left = left[~served]
+
+
+def _may_be_cached(rows: Ints, shapes: Shapes, blocks: Blocks) -> NDArray[np.bool_]:
+    """What a pod would know the prefix of: long chats without pictures or sound."""
+    found: NDArray[np.bool_] = (
+        (blocks.counts[rows] > 0)
+        & (shapes.estimated_input[rows] >= LEAST_TOKENS)
+        & ((shapes.features[rows] & np.int64(MEDIA)) == 0)
+    )
+    return found
+
+
+def _with_prefix(price: ModelPrice, output: Ints, rows: Ints, shapes: Shapes, blocks: Blocks) -> tuple[Ints, Ints]:
+    """What a candidate asks without and with all of the prefix in its cache."""
+    tokens = _expected(output, rows, shapes)
+    shared = np.minimum(blocks.counts[rows] * blocks.tokens[rows], shapes.input[rows])
+    rest = shapes.input[rows] - shared
+    cold = tokens.of({"uncached_input": rest, "output": output, "cache_write": shared})
+    warm = tokens.of({"uncached_input": rest, "output": output, "cached_input": shared})
+    at = shapes.time[rows]
+    return priced(price, at, cold), priced(price, at, warm)
 
 
 def _may_serve(price: ModelPrice, rows: Ints, shapes: Shapes, ceilings: PriceCeilings | None) -> NDArray[np.bool_]:

@@ -5,12 +5,10 @@ import numpy as np
 from merit_crds.snapshot import ModelPrice
 from merit_dataplane.replay.dispatch import UNSERVED
 from merit_dataplane.replay.names import Ints
+from merit_dataplane.replay.prefixes import blocks_of, warm_tokens, with_cache
 from merit_dataplane.replay.pricing import priced
 from merit_dataplane.replay.shapes import Shapes
 from merit_dataplane.replay.tokens import Tokens
-
-WARM_SECONDS = 300.0
-"""For so long after its last use a provider still has a prefix, as Anthropic and OpenAI say of theirs."""
 
 
 def spend(chosen: Ints, names: list[str], prices: list[ModelPrice], shapes: Shapes) -> Ints:
@@ -34,19 +32,7 @@ def billed(price: ModelPrice, rows: Ints, tokens: Tokens, shapes: Shapes) -> Int
 
 def _warmed(chosen: Ints, names: list[str], shapes: Shapes) -> Tokens:
     """Tokens of requests with a named prefix: read from the cache of who was sent it lately, else written to it."""
+    blocks = blocks_of(shapes.prefix, shapes.prefix_tokens, shapes.input)
     distinct = sorted(set(names))
     account = np.array([distinct.index(name) for name in names] + [len(distinct)], np.int64)[chosen]
-    order = np.lexsort((shapes.time, shapes.prefix.codes, account))
-    same = (np.diff(account[order]) == 0) & (np.diff(shapes.prefix.codes[order]) == 0)
-    warm = np.zeros(len(shapes), np.bool_)
-    warm[order[1:]] = same & (np.diff(shapes.time[order]) <= WARM_SECONDS)
-    named = shapes.prefix.codes != shapes.prefix.code("")
-    columns = dict(shapes.tokens.columns)
-    nothing = np.zeros(len(shapes), np.int64)
-    plain = {name: columns.get(name, nothing) for name in ("uncached_input", "cached_input", "cache_write")}
-    everything = plain["uncached_input"] + plain["cached_input"] + plain["cache_write"]
-    prefix = np.minimum(shapes.prefix_tokens, everything)
-    columns["uncached_input"] = np.where(named, everything - prefix, plain["uncached_input"])
-    columns["cached_input"] = np.where(named, np.where(warm, prefix, 0), plain["cached_input"])
-    columns["cache_write"] = np.where(named, np.where(warm, 0, prefix), plain["cache_write"])
-    return shapes.tokens.of(columns)
+    return with_cache(shapes.tokens, blocks, warm_tokens(blocks, account, shapes.time))

@@ -24,8 +24,10 @@ from merit_dataplane.replay.lines import SCHEMA, batches, read
 from merit_dataplane.replay.pricing import priced
 from merit_dataplane.replay.resources import compiled as compiled_folder
 from merit_dataplane.replay.shapes import COLUMNS, shapes
+from merit_dataplane.replay.spend import spend
 from merit_dataplane.replay.tokens import of_usages
 from merit_dataplane.snapshots.tables import Builder
+from merit_dataplane.warmth.prefix import Prefix
 from merit_dataplane.wire.features import listed
 from merit_dataplane.wire.openai_request import Call, Operation
 from tests.support.gateway import over, says
@@ -163,6 +165,89 @@ def _trace(requests: list[tuple[int, int, int, int, str]], output: int) -> pl.Da
     known = {**SCHEMA, "prefix": pl.String, "prefix_tokens": pl.Int64}
     table = pl.DataFrame(rows, schema={name: known[name] for name in COLUMNS})
     return table.with_columns(
+        pl.col(pl.String).fill_null(""), pl.col(pl.Int64).fill_null(0), pl.col(pl.Float64).fill_null(0)
+    )
+
+
+_LISTS = st.tuples(
+    st.sampled_from([10, 10, 11, 13]),
+    st.sampled_from([1, 1, 5, 10]),
+    st.sampled_from([10, 12, 14]),
+    st.sampled_from(["", "", "Whole", "Excess"]),
+)
+_PROMPTS = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1, 10, 10, 150, 299, 300, 400]),  # seconds since the one before
+        st.sampled_from(["a", "a b", "a b c", "a b d", "a b d e", "f", ""]),
+        st.integers(0, 300),
+        st.sampled_from(["default/chat", "default/chat", "default/other"]),
+    ),
+    min_size=5,
+    max_size=25,
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(_LISTS, min_size=3, max_size=3), _PROMPTS, st.sampled_from([600, 1024, 2000]), st.booleans())
+def test_warm_prompts_go_where_a_pod_that_knows_the_caches_sends_them_and_cost_the_same(
+    lists: list[tuple[int, int, int, str]],
+    prompts: list[tuple[int, str, int, str]],
+    block: int,
+    writes: bool,
+) -> None:
+    """What is not of a shared block has a length of its own only where writing it costs nothing more."""
+    documents = [CONSUMER]
+    for name, (asked, cached, written, tiered) in zip("abc", lists, strict=True):
+        more = f', cachedInput: "{min(asked, cached) / 10}"' + (f', cacheWrite: "{written / 10}"' if writes else "")
+        dearer = f"prices: {{input: '{asked / 5}'}}"
+        tier = f"contextTiers: [{{above: 2500, applies: {tiered}, {dearer}}}]" if tiered else ""
+        documents += [
+            provider(name, "http://127.0.0.1:9/v1"),
+            prices(name, f"{asked / 10}", "2", more_prices=more, extra=tier),
+        ]
+    listing = ", ".join(candidate(n) for n in "abc")
+    tier = f"[{{name: all, candidates: [{listing}], expectedOutputTokens: 50}}]"
+    other = f"[{{name: all, candidates: [{candidate('c')}, {candidate('b')}], expectedOutputTokens: 50}}]"
+    made = compiled(*documents, route_of(tier), route_of(other, name="other", model="other"))
+    tables = Builder(made.version, made.snapshot, made.credentials, Live()).build()
+    rows, now = [], 1000.0
+    for pause, names, tail, route in prompts:
+        now += pause
+        rows.append((now, route, names, block * len(names.split()) + (0 if writes and names else tail + 1)))
+    replayed = shapes(_prompts(rows, block))
+    found = dispatch(made.snapshot, replayed)
+    spent = spend(found.chosen, [place.candidate for place in found.places], found.prices, replayed)
+    for row, (at, route, names, length) in enumerate(rows):
+        plan = tables.routes[route].tiers[0]
+        call = Call(
+            operation=Operation.CHAT, model="chat", stream=False, wants_usage=False, input_tokens=length,
+            output_limit=0, choices=1, features=0, fields={}, messages=msgspec.Raw(b"[]"),
+        )  # fmt: skip
+        links = tuple(int.from_bytes(name.encode()) for name in names.split())
+        ends = tuple(block * place for place in range(1, len(links) + 1))
+        prefix = Prefix(links, ends, length, marked=True) if links and length >= 1024 else None
+        for target in plan.targets:
+            if target.warmth is not None:  # it has learned what the replay takes for granted
+                target.warmth._age_shares = [1.0, 0.0, 0.0, 0.0]
+                target.warmth._written = 1.0
+        first = merit_order(plan, call, 0.0, at, prefix)[0]
+        assert found.places[found.chosen[row]].candidate == " ".join(first.target.name), (row, names)
+        usage = first.warm.usage(length, 50)
+        assert spent[row] == price_details(first.charge, usage).total == first.cost
+        if prefix is not None and first.target.warmth is not None:
+            first.target.warmth.observe(prefix, first.warm, usage, at)
+
+
+def _prompts(rows: list[tuple[float, str, str, int]], block: int) -> pl.DataFrame:
+    known = {**SCHEMA, "prefix": pl.String, "prefix_tokens": pl.Int64}
+    lines = [
+        {
+            "format": 1, "time": at, "route": route, "status": 200, "choices": 1, "input_tokens": length,
+            "expected_input_tokens": length, "output_tokens": 50, "prefix": names, "prefix_tokens": block,
+        }
+        for at, route, names, length in rows
+    ]  # fmt: skip
+    return pl.DataFrame(lines, schema={name: known[name] for name in COLUMNS}).with_columns(
         pl.col(pl.String).fill_null(""), pl.col(pl.Int64).fill_null(0), pl.col(pl.Float64).fill_null(0)
     )
 
