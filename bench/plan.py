@@ -3,7 +3,7 @@
 .venv/bin/python bench/plan.py [--requests 10000000] [--runs 5] [--prefixed 0.3]
 
 `--prefixed` of the requests begin with one of 5,000 prompts of 2,000 tokens. One candidate of the tier `complex` is the
-cheapest where it has that prompt in its cache, and another where not: all of these are gone through in the order of time.
+cheapest where it has that prompt in its cache, another where not: all of these are gone through in the order of time.
 """
 
 import argparse
