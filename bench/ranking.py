@@ -49,6 +49,7 @@ def main() -> int:
         "10 candidates, context tiers, excess": _tier(10, tariff=EXCESS),
         "10 candidates, schedules": _tier(10, tariff=OFF_PEAK, of_list=CLOCK),
         "10 candidates, a latency ceiling": _tier(10, of_tier=CEILING),
+        "10 candidates, a ceiling, 2 endpoints": _tier(10, of_tier=CEILING, endpoints=2),
         "10 candidates, maxPrice": _tier(10, of_route=MAX_PRICE),
         "10 candidates, all of these": _tier(
             10, tariff=f"{TIERS}\n      {OFF_PEAK}", of_list=CLOCK, of_tier=CEILING, of_route=MAX_PRICE
@@ -85,7 +86,9 @@ def _microseconds(tier: TierPlan, call: Call) -> float:
     return took / ORDERS * 1e6
 
 
-def _tier(count: int, *, tariff: str = "", of_list: str = "", of_tier: str = "", of_route: str = "") -> TierPlan:
+def _tier(
+    count: int, *, tariff: str = "", of_list: str = "", of_tier: str = "", of_route: str = "", endpoints: int = 1
+) -> TierPlan:
     """A tier of so many candidates at providers of their own, after some traffic."""
     names = [f"vendor-{n}" for n in range(count)]
     candidates = "".join(f"\n        - {{provider: {{name: {n}}}, model: {n}, accuracy: '0.9'}}" for n in names)
@@ -114,12 +117,13 @@ metadata: {name: web, namespace: default}
 stringData: {apiKey: sk-bench-0123456789abcdef}
 """,
     ]
+    places = ", ".join(f'{{name: e{n}, url: "http://127.0.0.1:9/v{n}"}}' for n in range(endpoints))
     for number, name in enumerate(names):
         documents.append(f"""
 apiVersion: merit.dev/v1alpha1
 kind: Provider
 metadata: {{name: {name}, namespace: default}}
-spec: {{protocol: OpenAI, endpoints: [{{name: main, url: "http://127.0.0.1:9/v1"}}]}}
+spec: {{protocol: OpenAI, endpoints: [{places}]}}
 ---
 apiVersion: merit.dev/v1alpha1
 kind: ProviderPricing
@@ -142,6 +146,8 @@ spec:
     tier = Builder(result.version, result.snapshot, result.credentials, Live()).build().routes["default/chat"].tiers[0]
     for target in tier.targets:
         for n in range(200):
+            for endpoint in target.provider.endpoints if target.chooses else ():
+                target.learned.at(endpoint.health).total.observe(0.5 + n / 1000, 900.0 + n / 4)
             target.learned.total.observe(0.5 + n / 1000, 900.0 + n / 4)
             target.learned.expected_output.observe(40 + n % 50)
     return tier

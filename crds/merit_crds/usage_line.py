@@ -92,6 +92,7 @@ class UsageLine(msgspec.Struct, omit_defaults=True):
     tier: Annotated[str, msgspec.Meta(description="The tier that it was classified into.")] = ""
     provider: Annotated[str, msgspec.Meta(description="Who answered: `namespace/name`.")] = ""
     model: Annotated[str, msgspec.Meta(description="The vendor's name of the model that answered.")] = ""
+    endpoint: Annotated[str, msgspec.Meta(description="Which of its provider's several endpoints answered.")] = ""
     attempts: Annotated[Count, msgspec.Meta(description="Tries made.")] = 0
     failures: Annotated[
         list[str],

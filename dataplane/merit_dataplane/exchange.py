@@ -19,6 +19,7 @@ from merit_crds.snapshot import Charge
 from merit_crds.usage_line import USAGE_LINE_FORMAT, StampedTokens, UsageLine
 from merit_dataplane.dispatch.bid import Bid, Standing
 from merit_dataplane.limits.account import Grant
+from merit_dataplane.live import Measured
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.resilience.guard import Verdict
@@ -40,9 +41,9 @@ class Exchange:
     """One request. Lives as long as it does, belongs to one task."""
 
     __slots__ = (
-        "attempted", "attempts", "bid", "billed_at", "cache", "call", "charge", "consumer", "cost", "error",
-        "estimated", "failures", "first_token", "forced_tier", "grant", "id", "loop", "placement", "prefix", "route",
-        "saved", "started", "state_budget", "status", "tables", "target", "tier", "usage", "waits_for",
+        "attempted", "attempts", "bid", "billed_at", "cache", "call", "charge", "consumer", "cost", "endpoint",
+        "error", "estimated", "failures", "first_token", "forced_tier", "grant", "id", "loop", "placement", "prefix",
+        "route", "saved", "started", "state_budget", "status", "tables", "target", "tier", "usage", "waits_for",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
@@ -81,6 +82,8 @@ class Exchange:
         """`loop.time()` at which the last attempt began; 0 before the first."""
         self.waits_for: Target | None = None
         """Whom an attempt under way asks."""
+        self.endpoint: EndpointPlan | None = None
+        """Where the last attempt went."""
 
     def shared(self, state: "SharedState") -> "Budget":
         """How long this request may still wait for Redis."""
@@ -88,10 +91,10 @@ class Exchange:
             self.state_budget = state.budget()
         return self.state_budget
 
-    def asks(self, bid: Bid) -> None:
+    def asks(self, bid: Bid, endpoint: EndpointPlan) -> None:
         """An attempt begins."""
         self.attempts += 1
-        self.attempted, self.waits_for = self.loop.time(), bid.target
+        self.attempted, self.waits_for, self.endpoint = self.loop.time(), bid.target, endpoint
 
     def failed(self, bid: Bid, endpoint: EndpointPlan, failure: AttemptFailedError, ledger: Ledger) -> None:
         """An attempt gave nothing."""
@@ -156,11 +159,13 @@ class Exchange:
                 self._learn(self.target, self.usage, now)
         if self.first_token and self.target is not None:  # known of a stream that broke off, too
             first = self.started + self.first_token - self.attempted
-            self.target.learned.first_token.observe(first, now)
+            for measured in self._measured(self.target):
+                measured.first_token.observe(first, now)
         if self.status == CLIENT_GONE:
             self._at_least(self.waits_for or self.target, now)
         elif self.target is not None and self.error == f"stream_{Verdict.IDLE}":
-            self.target.learned.total.never(now)
+            for measured in self._measured(self.target):
+                measured.total.never(now)
         if log is not None:
             log.write(self._line(duration))
 
@@ -174,22 +179,31 @@ class Exchange:
                 target.warmth.observe(self.prefix, self.bid.warm, usage, time.time())
             if usage.all_output:
                 learned.wrote(usage.all_output, seconds, now)
-        learned.total.observe(seconds, now)
+        for measured in self._measured(target):
+            measured.total.observe(seconds, now)
+
+    def _measured(self, target: Target) -> tuple[Measured, ...]:
+        """Whose latency the last attempt says something of: the candidate's, and that of one of several endpoints."""
+        if self.endpoint is None or not self.endpoint.has_siblings:
+            return (target.learned,)
+        return target.learned, target.learned.at(self.endpoint.health)
 
     def _never(self, target: Target, now: float) -> None:
-        target.learned.total.never(now)
-        if self.call is not None and self.call.stream:
-            target.learned.first_token.never(now)
+        for measured in self._measured(target):
+            measured.total.never(now)
+            if self.call is not None and self.call.stream:
+                measured.first_token.never(now)
 
     def _at_least(self, target: Target | None, now: float) -> None:
         """It was given up before its end. That says something only once it is over a ceiling: less would look fast."""
         if target is None or self.tier is None or self.call is None:
             return
         seconds = now - self.attempted
-        if 0 < self.tier.total_seconds < seconds:
-            target.learned.total.observe(seconds, now)
-        if self.call.stream and not self.first_token and 0 < self.tier.first_token_seconds < seconds:
-            target.learned.first_token.observe(seconds, now)
+        for measured in self._measured(target):
+            if 0 < self.tier.total_seconds < seconds:
+                measured.total.observe(seconds, now)
+            if self.call.stream and not self.first_token and 0 < self.tier.first_token_seconds < seconds:
+                measured.first_token.observe(seconds, now)
 
     def _line(self, duration: float) -> UsageLine:
         call, target, usage = self.call, self.target, self.usage
@@ -219,6 +233,8 @@ class Exchange:
         if target is not None:
             line.provider, line.model = target.name
             line.price_list, line.price_version = target.price_list, target.price_version
+        if self.endpoint is not None and self.endpoint.has_siblings and target is not None:
+            line.endpoint = self.endpoint.name
         if self.bid is not None:
             line.expected_cost = usd(self.bid.cost)
             line.expected_cached_input_tokens = self.bid.warm.cached

@@ -10,11 +10,14 @@ import msgspec
 
 from merit_crds.pricing import price_details, rates_in_force, stamped, tier_in_force, usd
 from merit_dataplane.dispatch.bid import Bid
+from merit_dataplane.dispatch.endpoints import in_order, measured
 from merit_dataplane.dispatch.legs import Leg
 from merit_dataplane.dispatch.merit_order import explain
 from merit_dataplane.dispatch.tiers import classify
+from merit_dataplane.live import Measured
 from merit_dataplane.snapshots.tables import Headers, TierPlan
 from merit_dataplane.warmth.prefix import prefix_of
+from merit_dataplane.wire.openai_request import Call
 
 Document = dict[str, Any]
 _COLUMNS = ("", "PROVIDER", "MODEL", "EXPECTED USD", "STANDING", "REASON")
@@ -37,7 +40,7 @@ def _leg(leg: Leg, headers: Headers, now: float, wall: float) -> Document:
         "inputTokens": call.input_tokens,
         "objectives": _objectives(tier),
         "rebalancing": _rebalancing(tier, now),
-        "meritOrder": [_bid(bid, tier, now) for bid in explain(tier, call, now, wall, prefix)],
+        "meritOrder": [_bid(bid, tier, call, now) for bid in explain(tier, call, now, wall, prefix)],
     }
 
 
@@ -60,7 +63,7 @@ def _rebalancing(tier: TierPlan, now: float) -> Document:
     }
 
 
-def _bid(bid: Bid, tier: TierPlan, now: float) -> Document:
+def _bid(bid: Bid, tier: TierPlan, call: Call, now: float) -> Document:
     target, learned = bid.target, bid.target.learned
     warm = bid.warm
     cost = price_details(bid.charge, warm.usage(bid.input, bid.output))
@@ -83,10 +86,30 @@ def _bid(bid: Bid, tier: TierPlan, now: float) -> Document:
         "priceList": target.price_list,
         "priceVersion": target.price_version,
         "accuracy": target.accuracy or None,
-        "firstTokenSeconds": _shown(learned.first_token.quantile(tier.percentile, now)),
-        "totalSeconds": _shown(learned.total.quantile(tier.percentile, now)),
+        **_latencies(measured(target, tier, call, now), tier, now),
         "tokensPerSecond": _shown(1000 / slowness if slowness else None),
+        **({"endpoints": _endpoints(bid, tier, call, now)} if len(target.provider.endpoints) > 1 else {}),
     }
+
+
+def _latencies(known: Measured, tier: TierPlan, now: float) -> Document:
+    return {
+        "firstTokenSeconds": _shown(known.first_token.quantile(tier.percentile, now)),
+        "totalSeconds": _shown(known.total.quantile(tier.percentile, now)),
+    }
+
+
+def _endpoints(bid: Bid, tier: TierPlan, call: Call, now: float) -> list[Document]:
+    """In the order in which they would be asked; one with an open circuit comes after all the others."""
+    target = bid.target
+    return [
+        {
+            "name": endpoint.name,
+            **_latencies(target.learned.at(endpoint.health), tier, now),
+            "unavailable": endpoint.health.unavailable(now),
+        }
+        for endpoint in (in_order(target, tier, call, now) if target.chooses else target.provider.endpoints)
+    ]
 
 
 def _shown(measured: float | None) -> float | None:

@@ -14,19 +14,42 @@ from merit_dataplane.warmth.table import PrefixTable
 from merit_dataplane.warmth.warmth import Warmth
 
 _STEP = 500
+_MOST_ENDPOINTS = 32
+"""Twice those that a Provider may have: what is beyond them belongs to endpoints that are gone."""
 
 
-class Learned:
-    """Of one candidate in one tier of one route."""
+class Measured:
+    """Latencies, in seconds."""
 
-    __slots__ = ("_slowness", "expected_input", "expected_output", "first_token", "total")
+    __slots__ = ("first_token", "total")
 
-    def __init__(self, tier_input: TierInput, tier_output: TierOutput):
-        self.expected_input = ExpectedInput(tier_input)
-        self.expected_output = ExpectedOutput(tier_output)
+    def __init__(self) -> None:
         self.first_token = Latency()
         self.total = Latency()
+
+
+class Learned(Measured):
+    """Of one candidate in one tier of one route. Its own latencies are those of all its endpoints together."""
+
+    __slots__ = ("_at", "_slowness", "expected_input", "expected_output")
+
+    def __init__(self, tier_input: TierInput, tier_output: TierOutput):
+        super().__init__()
+        self.expected_input = ExpectedInput(tier_input)
+        self.expected_output = ExpectedOutput(tier_output)
+        self._at: dict[EndpointHealth, Measured] | None = None  # only for endpoints that have siblings
         self._slowness: Latency | None = None  # made by the first answer: most candidates of 40,000 never have one
+
+    def at(self, endpoint: EndpointHealth) -> Measured:
+        """Latencies of one of several endpoints."""
+        if self._at is None:
+            self._at = {}
+        found = self._at.get(endpoint)
+        if found is None:
+            if len(self._at) >= _MOST_ENDPOINTS:
+                del self._at[min(self._at, key=lambda known: self.at(known).total.observed_at)]
+            found = self._at[endpoint] = Measured()
+        return found
 
     def wrote(self, tokens: int, seconds: float, now: float) -> None:
         """An answer of so many output tokens took this long, from the request's start to its end."""

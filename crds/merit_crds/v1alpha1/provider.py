@@ -77,7 +77,8 @@ class ProviderSpec(Part):
     endpoints: tuple[EndpointSpec, ...] = Field(
         min_length=1,
         max_length=16,
-        description="Where the provider is reached; tried in this order.",
+        description="Where the provider is reached; tried in this order, in tiers with a latency ceiling the fastest "
+        "first.",
         json_schema_extra=listed(keys=("name",)),
     )
     credentials: Credentials | None = Field(default=None, description="Absent for a server that asks for none.")

@@ -7,6 +7,7 @@ share of what the tier is expected to cost: the dearer a candidate, beyond twice
 from collections.abc import Sequence
 
 from merit_dataplane.dispatch.bid import Bid, Standing
+from merit_dataplane.dispatch.endpoints import measured, unknown
 from merit_dataplane.snapshots.tables import TierPlan
 from merit_dataplane.wire.openai_request import Call
 
@@ -20,24 +21,16 @@ def explored(tier: TierPlan, order: Sequence[Bid], call: Call, now: float, draw:
         return 0
     best, oldest, cheapest = 0, 0.0, order[0].cost
     for place, bid in enumerate(order[1:], 1):
-        if not _may_be(bid) or not _unknown(tier, bid, call, now):
+        if not _may_be(bid) or not unknown(measured(bid.target, tier, call, now), tier, call, now):
             continue
         if (bid.cost - cheapest) * draw > cheapest * tier.exploration_ppm:  # true for all but that part of draws
             continue
-        measured = bid.target.learned.total.observed_at
-        if not best or measured < oldest:
-            best, oldest = place, measured
+        since = bid.target.learned.total.observed_at
+        if not best or since < oldest:
+            best, oldest = place, since
     return best
 
 
 def _may_be(bid: Bid) -> bool:
     """Admissible, or out for its latency alone."""
     return bid.standing is Standing.ADMISSIBLE or (bid.standing is Standing.MISSES_OBJECTIVE and bid.rank[0] == -1.0)
-
-
-def _unknown(tier: TierPlan, bid: Bid, call: Call, now: float) -> bool:
-    learned, percentile = bid.target.learned, tier.percentile
-    if tier.total_seconds and learned.total.quantile(percentile, now) is None:
-        return True
-    wants_first = tier.first_token_seconds > 0 and call.stream
-    return wants_first and learned.first_token.quantile(percentile, now) is None

@@ -13,9 +13,10 @@ from merit_crds.pricing import charge_of, text_cost, too_dear
 from merit_crds.snapshot import Charge
 from merit_dataplane.dispatch.bid import Bid, Standing, by_merit
 from merit_dataplane.dispatch.ceiling import above, media_of
+from merit_dataplane.dispatch.endpoints import latency as latency_of
+from merit_dataplane.dispatch.endpoints import measured, over
 from merit_dataplane.dispatch.steering import steer
 from merit_dataplane.dispatch.warm import warmed
-from merit_dataplane.metering.latency import Latency
 from merit_dataplane.snapshots.tables import Target, TierPlan
 from merit_dataplane.warmth.prefix import Prefix
 from merit_dataplane.warmth.warmth import COLD
@@ -136,20 +137,17 @@ def _unavailable(target: Target, now: float) -> str:
     return reason
 
 
-def _latency(tier: TierPlan, measured: Latency, now: float) -> float | None:
-    """Seconds at the tier's percentile. One that is no longer fresh counts where exploration will renew it."""
-    seconds = measured.quantile(tier.percentile, now)
-    return measured.remembered(tier.percentile) if seconds is None and tier.remembers else seconds
-
-
 def _misses(tier: TierPlan, target: Target, call: Call, now: float) -> tuple[float, float, str] | None:
     """(-accuracy where it is too low, seconds over the ceiling, reason), or None when every objective is met."""
     inaccurate = target.accuracy < tier.accuracy
     ceiling = tier.first_token_seconds if call.stream else 0.0
-    latency = _latency(tier, target.learned.first_token, now) if ceiling else None
-    if latency is None or latency <= ceiling:
-        ceiling = tier.total_seconds
-        latency = _latency(tier, target.learned.total, now) if ceiling else None
+    latency = None
+    if not target.chooses or over(target, tier, call, now):
+        known = measured(target, tier, call, now)
+        latency = latency_of(tier, known.first_token, now) if ceiling else None
+        if latency is None or latency <= ceiling:
+            ceiling = tier.total_seconds
+            latency = latency_of(tier, known.total, now) if ceiling else None
     slow = latency is not None and latency > ceiling
     if not inaccurate and not slow:
         return None

@@ -58,6 +58,8 @@ class EndpointPlan:
     urls: Mapping[Operation, str]
     stream_urls: Mapping[Operation, str]
     health: EndpointHealth
+    has_siblings: bool
+    """Whether it is one of several, and measured apart from them."""
 
     def __repr__(self) -> str:
         return f"EndpointPlan({self.name})"
@@ -105,6 +107,8 @@ class Target:
     max_output_tokens: int
     accuracy: float
     learned: Learned
+    chooses: bool
+    """Whether a request asks the endpoint that is measured to be fastest, not the one that is written first."""
     first_byte_seconds: float
     idle_seconds: float
     headers: Headers
@@ -155,6 +159,8 @@ class TierPlan:
     wins: Wins
     explores: bool
     """Whether a request may go to a candidate because its latency is not known."""
+    explores_endpoints: bool
+    """Whether it may go to an endpoint for the same reason."""
     rebalances: bool
     """Whether there is hysteresis or a ramp."""
     places: bool
@@ -313,7 +319,7 @@ class Builder:
         return ProviderPlan(
             key=key,
             dialect=dialect,
-            endpoints=tuple(self._endpoint(key, e, dialect, query) for e in entry.endpoints),
+            endpoints=tuple(self._endpoint(key, entry, e, dialect, query) for e in entry.endpoints),
             headers=headers,
             secrets=_spellings(secret),
             authentication=authentication,
@@ -326,12 +332,17 @@ class Builder:
         )
 
     def _endpoint(
-        self, provider: str, endpoint: Endpoint, dialect: Dialect, query: list[tuple[str, str]]
+        self, key: str, entry: ProviderEntry, endpoint: Endpoint, dialect: Dialect, query: list[tuple[str, str]]
     ) -> EndpointPlan:
         urls = {operation: _url(endpoint.url, paths.whole, query) for operation, paths in dialect.paths.items()}
         stream_urls = {operation: _url(endpoint.url, paths.stream, query) for operation, paths in dialect.paths.items()}
-        health = self._live.endpoint(provider, endpoint.name, endpoint.url)
-        return EndpointPlan(endpoint.name, urls, urls if urls == stream_urls else stream_urls, health)
+        return EndpointPlan(
+            name=endpoint.name,
+            urls=urls,
+            stream_urls=urls if urls == stream_urls else stream_urls,
+            health=self._live.endpoint(key, endpoint.name, endpoint.url),
+            has_siblings=len(entry.endpoints) > 1,
+        )
 
     def _tier(
         self,
@@ -342,6 +353,7 @@ class Builder:
         prices: Mapping[tuple[str, str], _Priced],
     ) -> TierPlan:
         namespace, name = key.split("/", 1)
+        has_ceiling = bool(tier.first_token_ms or tier.total_ms)
         targets = []
         for candidate in tier.candidates:
             provider = providers[candidate.provider]
@@ -364,6 +376,7 @@ class Builder:
                     learned=self._live.learned(
                         key, tier.name, candidate.provider, candidate.model, tier.expected_output_tokens
                     ),
+                    chooses=has_ceiling and len(provider.endpoints) > 1,
                     first_byte_seconds=min(
                         route.first_byte_ms / 1000 or provider.first_byte_seconds, provider.first_byte_seconds
                     ),
@@ -385,7 +398,8 @@ class Builder:
                 )
             )
         several = len(targets) > 1
-        explores = several and route.exploration_ppm > 0 and bool(tier.first_token_ms or tier.total_ms)
+        explores = several and route.exploration_ppm > 0 and has_ceiling
+        explores_endpoints = route.exploration_ppm > 0 and any(target.chooses for target in targets)
         rebalances = several and bool(route.hysteresis_ppm or route.ramp_ms)
         return TierPlan(
             name=tier.name,
@@ -405,9 +419,10 @@ class Builder:
             exploration_ppm=route.exploration_ppm,
             wins=self._live.wins(key, tier.name),
             explores=explores,
+            explores_endpoints=explores_endpoints,
             rebalances=rebalances,
             places=explores or rebalances,
-            remembers=explores and not tier.refuses,
+            remembers=(explores or explores_endpoints) and not tier.refuses,
         )
 
     def _consumer(

@@ -1,9 +1,11 @@
 """Attempts down the merit order, until one gives an answer that can be relayed."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from random import getrandbits
 
 from merit_dataplane.dispatch.bid import Bid, Standing
+from merit_dataplane.dispatch.endpoints import chosen
 from merit_dataplane.dispatch.legs import Leg
 from merit_dataplane.exchange import Exchange
 from merit_dataplane.observability.ledger import Ledger
@@ -52,7 +54,7 @@ class Failover:
         last: AttemptFailedError | None = None
         given_up: set[Target | ProviderPlan] = set()
         most = exchange.attempts + route.attempts
-        for bid, endpoint in attempts(order, exchange.started, given_up):
+        for bid, endpoint in attempts(order, exchange, call, given_up):
             if exchange.attempts == most or guard.remaining() <= 0:
                 break
             account = bid.target.provider.account
@@ -60,7 +62,7 @@ class Failover:
                 given_up.add(bid.target.provider)
                 exchange.failures.append(f"{bid.target.labels[2]}: own_limit")
                 continue
-            exchange.asks(bid)
+            exchange.asks(bid, endpoint)
             account.started(exchange.loop.time())
             try:
                 answer = await attempt(self._client, bid.target, endpoint, call, guard)
@@ -83,14 +85,19 @@ class Failover:
         raise all_failed(exchange, last)
 
 
-def attempts(order: list[Bid], now: float, given_up: set[Target | ProviderPlan]) -> Iterator[tuple[Bid, EndpointPlan]]:
+def attempts(
+    order: list[Bid], exchange: Exchange, call: Call, given_up: set[Target | ProviderPlan]
+) -> Iterator[tuple[Bid, EndpointPlan]]:
     """Down the merit order, each candidate's endpoints in turn; those with an open circuit after all the others.
 
     The caller adds to `given_up` what further endpoints can't help.
     """
-    later = []
+    later, now = [], exchange.started
     for bid in order:
-        for endpoint in bid.target.provider.endpoints:
+        endpoints: Sequence[EndpointPlan] = bid.target.provider.endpoints
+        if bid.target.chooses and exchange.tier is not None:
+            endpoints = chosen(bid.target, exchange.tier, call, now, getrandbits(32) % 10**6)
+        for endpoint in endpoints:
             if bid.target in given_up or bid.target.provider in given_up:
                 break
             if bid.standing is not Standing.UNAVAILABLE and endpoint.health.unavailable(now):
