@@ -98,7 +98,7 @@ class UsageLine(msgspec.Struct, omit_defaults=True):
         list[str],
         msgspec.Meta(description="Of each failed attempt `provider/endpoint: outcome`; `own_limit`: a limit of ours."),
     ] = []
-    objectives_missed: Annotated[bool, msgspec.Meta(description="No candidate met the tier's objectives.")] = False
+    objectives_missed: Annotated[bool, msgspec.Meta(description="The candidate misses an objective.")] = False
     placement: Annotated[
         str,
         msgspec.Meta(

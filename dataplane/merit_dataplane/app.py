@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from merit_dataplane.dispatch.legs import legs
 from merit_dataplane.explanation import explanation
+from merit_dataplane.feedback.recorder import Recorder
 from merit_dataplane.models import listed_model
 from merit_dataplane.request_path import RequestPath, Scope
 from merit_dataplane.resilience.guard import Receive
@@ -22,12 +23,14 @@ from merit_dataplane.wire.errors import RequestError, error_body
 from merit_dataplane.wire.openai_request import Operation, parse
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+_MOST_FEEDBACK_BYTES = 64 * 1024
 _HOT = {f"/v1/{operation}": operation for operation in CLIENTS}
 
 
-def create_app(path: RequestPath, holder: SnapshotHolder) -> App:
+def create_app(path: RequestPath, holder: SnapshotHolder, recorder: Recorder) -> App:
     """The ASGI application of the data port."""
     api = _create_api(holder, path.max_body_bytes)
+    _add_feedback(api, holder, recorder)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
@@ -44,7 +47,8 @@ def _create_api(holder: SnapshotHolder, max_body_bytes: int) -> FastAPI:
 
     @api.exception_handler(RequestError)
     async def refuse(_: Request, refusal: RequestError) -> Response:
-        return Response(refusal.body(), refusal.status, media_type="application/json")
+        headers = {name.decode(): value.decode() for name, value in refusal.headers}
+        return Response(refusal.body(), refusal.status, headers, "application/json")
 
     @api.exception_handler(HTTPException)
     async def not_found(request: Request, error: HTTPException) -> Response:
@@ -86,6 +90,28 @@ def _create_api(holder: SnapshotHolder, max_body_bytes: int) -> FastAPI:
         return JSONResponse({"snapshot": tables.version[:12], **document})
 
     return api
+
+
+def _add_feedback(api: FastAPI, holder: SnapshotHolder, recorder: Recorder) -> None:
+    @api.post("/v1/feedback")
+    async def feedback(request: Request) -> Response:
+        """A score for an answer."""
+        consumer = authenticate(_in_force(holder), tuple(request.scope["headers"]))
+        body = await read_body(request.receive, _MOST_FEEDBACK_BYTES)
+        recorded = await recorder.record(consumer, body)
+        route, tier, provider, model = recorded.answer.labels
+        return JSONResponse(
+            {
+                "object": "feedback",
+                "id": recorded.answer.id.text,
+                "score": recorded.score,
+                "replaced": recorded.replaced,
+                "route": route,
+                "tier": tier,
+                "provider": provider,
+                "model": model,
+            }
+        )
 
 
 def _in_force(holder: SnapshotHolder) -> Tables:

@@ -18,6 +18,7 @@ from merit_crds.pricing import (
 from merit_crds.snapshot import Charge
 from merit_crds.usage_line import USAGE_LINE_FORMAT, StampedTokens, UsageLine
 from merit_dataplane.dispatch.bid import Bid, Standing
+from merit_dataplane.feedback.answer_id import Byline
 from merit_dataplane.limits.account import Grant
 from merit_dataplane.live import Measured
 from merit_dataplane.observability.ledger import Ledger
@@ -41,15 +42,16 @@ class Exchange:
     """One request. Lives as long as it does, belongs to one task."""
 
     __slots__ = (
-        "attempted", "attempts", "bid", "billed_at", "cache", "call", "charge", "consumer", "cost", "endpoint",
-        "error", "estimated", "failures", "first_token", "forced_tier", "grant", "id", "loop", "placement", "prefix",
-        "route", "saved", "started", "state_budget", "status", "tables", "target", "tier", "usage", "waits_for",
+        "attempted", "attempts", "bid", "billed_at", "byline", "cache", "call", "charge", "consumer", "cost",
+        "endpoint", "error", "estimated", "failures", "first_token", "forced_tier", "grant", "id", "loop",
+        "placement", "prefix", "route", "saved", "started", "state_budget", "status", "tables", "target", "tier",
+        "usage", "waits_for",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
         self.loop = asyncio.get_running_loop()
         self.started = self.loop.time()
-        self.id = f"req_{_random.getrandbits(96):024x}"
+        self.id = f"req_{(int(time.time()) << 64) + _random.getrandbits(64):024x}"
         self.tables = tables
         self.consumer: ConsumerPlan | None = None
         self.call: Call | None = None
@@ -59,6 +61,8 @@ class Exchange:
         self.bid: Bid | None = None
         self.billed_at = 0.0
         self.target: Target | None = None
+        self.byline: Byline | None = None
+        """Of who wrote the answer; a hit's is who wrote it then."""
         self.charge: Charge | None = None
         self.usage: Usage | None = None
         self.cost: CostDetails | None = None
@@ -109,8 +113,15 @@ class Exchange:
 
     def answered(self, bid: Bid, endpoint: EndpointPlan, ledger: Ledger) -> None:
         """An attempt gave an answer."""
-        self.bid, self.target, self.waits_for = bid, bid.target, None
+        self.bid, self.target, self.waits_for, self.byline = bid, bid.target, None, bid.target.byline
         ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, "answered")
+
+    def sign(self) -> str:
+        """The id that the client gets; that of an answer says whose it is, so that it can be scored."""
+        byline, self.byline = self.byline, None
+        if byline is not None and self.consumer is not None and self.status < 300:
+            self.id = byline.signed(self.id, self.consumer.key)
+        return self.id
 
     def book(self, usage: Usage, *, estimated: bool = False) -> CostDetails:
         """The usage that counts, and its price in the snapshot of this request, at its start or now."""

@@ -14,6 +14,7 @@ from merit_dataplane.dispatch.endpoints import in_order, measured
 from merit_dataplane.dispatch.legs import Leg
 from merit_dataplane.dispatch.merit_order import explain
 from merit_dataplane.dispatch.tiers import classify
+from merit_dataplane.feedback.belief import Accuracy
 from merit_dataplane.live import Measured
 from merit_dataplane.snapshots.tables import Headers, TierPlan
 from merit_dataplane.warmth.prefix import prefix_of
@@ -45,7 +46,8 @@ def _leg(leg: Leg, headers: Headers, now: float, wall: float) -> Document:
 
 
 def _objectives(tier: TierPlan) -> Document:
-    goals: Document = {"accuracy": tier.accuracy or None, "percentile": f"P{tier.percentile}"}
+    goals: Document = {"accuracy": tier.accuracy or None, "confidence": tier.trust.confidence}
+    goals["percentile"] = f"P{tier.percentile}"
     goals |= {"firstTokenSeconds": tier.first_token_seconds or None, "totalSeconds": tier.total_seconds or None}
     return goals | {"whenMissed": "Refuse" if tier.refuses else "BestEffort"}
 
@@ -57,7 +59,9 @@ def _rebalancing(tier: TierPlan, now: float) -> Document:
     return {
         "hysteresisPercent": tier.hysteresis_ppm / 10_000,
         "rampSeconds": ramp,
-        "explorationShare": tier.exploration_ppm / 10**6 if tier.explores else 0.0,
+        "explorationShare": tier.exploration_ppm / 10**6
+        if tier.explores or tier.explores_endpoints or tier.recovering
+        else 0.0,
         "first": " ".join(wins.first) if wins.first else None,
         "rising": {" ".join(target.name): round(wins.share(target.name, ramp, now), 4) for target in rising},
     }
@@ -85,10 +89,26 @@ def _bid(bid: Bid, tier: TierPlan, call: Call, now: float) -> Document:
         "contextTier": {"above": held.above, "applies": "Excess" if held.excess else "Whole"} if held else None,
         "priceList": target.price_list,
         "priceVersion": target.price_version,
-        "accuracy": target.accuracy or None,
+        "accuracy": round(target.accuracy.counts, 4) or None,
+        "feedback": _feedback(target.accuracy),
         **_latencies(measured(target, tier, call, now), tier, now),
         "tokensPerSecond": _shown(1000 / slowness if slowness else None),
         **({"endpoints": _endpoints(bid, tier, call, now)} if len(target.provider.endpoints) > 1 else {}),
+    }
+
+
+def _feedback(accuracy: Accuracy) -> Document | None:
+    """What scores have made of a stated accuracy; None where there are none."""
+    belief = accuracy.belief
+    if belief is None:
+        return None
+    return {
+        "stated": accuracy.stated or None,
+        "estimate": round(belief.estimate, 4),
+        "atLeast": round(belief.lower, 4),
+        "atMost": round(belief.upper, 4),
+        "answers": belief.answers,
+        "weight": round(belief.weight, 2),
     }
 
 

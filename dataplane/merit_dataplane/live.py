@@ -3,6 +3,8 @@
 from collections.abc import Container, Iterator
 
 from merit_dataplane.authentication.schemes import Authentications
+from merit_dataplane.feedback.answer_id import Labels, Seal, fingerprint, mark_of
+from merit_dataplane.feedback.tally import Tally
 from merit_dataplane.limits.accounts import ConsumerAccounts
 from merit_dataplane.metering.expectation import ExpectedOutput, TierOutput
 from merit_dataplane.metering.input_count import ExpectedInput, TierInput
@@ -14,6 +16,7 @@ from merit_dataplane.warmth.table import PrefixTable
 from merit_dataplane.warmth.warmth import Warmth
 
 _STEP = 500
+_MOST_SEALS = 8
 _MOST_ENDPOINTS = 32
 """Twice those that a Provider may have: what is beyond them belongs to endpoints that are gone."""
 
@@ -31,10 +34,12 @@ class Measured:
 class Learned(Measured):
     """Of one candidate in one tier of one route. Its own latencies are those of all its endpoints together."""
 
-    __slots__ = ("_at", "_slowness", "expected_input", "expected_output")
+    __slots__ = ("_at", "_slowness", "expected_input", "expected_output", "mark")
 
-    def __init__(self, tier_input: TierInput, tier_output: TierOutput):
+    def __init__(self, tier_input: TierInput, tier_output: TierOutput, mark: str):
         super().__init__()
+        self.mark = mark
+        """Names the candidate in the ids of its answers."""
         self.expected_input = ExpectedInput(tier_input)
         self.expected_output = ExpectedOutput(tier_output)
         self._at: dict[EndpointHealth, Measured] | None = None  # only for endpoints that have siblings
@@ -77,6 +82,12 @@ class Live:
         """What those that have limits have used."""
         self._prefixes = PrefixTable()
         self._warmths: dict[tuple[str, str], Warmth] = {}
+        self.tallies: dict[Labels, Tally] = {}
+        """Scores of candidates whose answers have been scored."""
+        self.marks: dict[str, Labels] = {}
+        """Candidates by the mark in the ids of their answers."""
+        self.seals: dict[str, tuple[Seal, ...]] = {}
+        """By provider, the newest first: ids of before a rotation stay good."""
 
     def endpoint(self, provider: str, endpoint: str, url: str) -> EndpointHealth:
         """Health of an endpoint; another URL is another endpoint."""
@@ -92,7 +103,15 @@ class Live:
         found = self._learned.get(key)
         if found is None:
             pools = self._tiers.setdefault((route, tier), (TierInput(), TierOutput(expected_output_tokens)))
-            found = self._learned[key] = Learned(*pools)
+            found = self._learned[key] = Learned(*pools, mark_of(key))
+            self.marks[found.mark] = key
+        return found
+
+    def seal(self, provider: str, secret: bytes) -> Seal:
+        """What seals the ids of a provider's answers; `secret` is what all pods know of it, and no consumer."""
+        known, of = self.seals.get(provider, ()), fingerprint(secret)
+        found = next((seal for seal in known if seal.of == of), None) or Seal(secret)
+        self.seals[provider] = (found, *(seal for seal in known if seal.of != of))[:_MOST_SEALS]
         return found
 
     def wins(self, route: str, tier: str) -> Wins:
@@ -114,6 +133,10 @@ class Live:
             del self._accounts[account]
         for model in [key for key in self._warmths if key[0] not in providers]:
             del self._warmths[model]
+        for provider in [key for key in self.seals if key not in providers]:
+            del self.seals[provider]
+        for labels in [key for key in self.tallies if key[0] not in routes or key[2] not in providers]:
+            del self.tallies[labels]
         yield
         for tier in [key for key in self._tiers if key[0] not in routes]:
             del self._tiers[tier]
@@ -122,6 +145,6 @@ class Live:
         yield
         for place, learned in enumerate(list(self._learned)):
             if learned[0] not in routes or learned[2] not in providers:
-                del self._learned[learned]
+                self.marks.pop(self._learned.pop(learned).mark, None)
             if not place % _STEP:
                 yield

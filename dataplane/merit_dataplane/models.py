@@ -54,7 +54,7 @@ def _first(route: RoutePlan, entry: RouteEntry, wall: float) -> Target | None:
 
     def place(target: Target) -> tuple[bool, int, tuple[str, ...]]:
         tariff = target.price.at(wall)
-        last = target.accuracy < tier.accuracy
+        last = target.accuracy.counts < tier.accuracy
         if tier.ceilings is not None:
             last = last or too_dear(tariff, tier.ceilings, usage.input) is not None
         return last, price_details(tariff, usage).total, target.labels

@@ -17,6 +17,9 @@ from merit_dataplane.admin.api import create_admin
 from merit_dataplane.app import create_app
 from merit_dataplane.authentication.schemes import Authentications
 from merit_dataplane.caching.exact import ExactStore
+from merit_dataplane.feedback.book import Book, OwnBook
+from merit_dataplane.feedback.disk import FeedbackDisk
+from merit_dataplane.feedback.recorder import Recorder
 from merit_dataplane.limits.disk import BudgetDisk
 from merit_dataplane.limits.fleet import Fleet
 from merit_dataplane.live import Live
@@ -53,6 +56,7 @@ class Gateway:
     usage_log: UsageLog | None
     fleet: Fleet
     admission: Admission
+    recorder: Recorder
     state: "SharedState | None" = None
 
 
@@ -73,13 +77,21 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
         max_body_bytes=settings.max_body_bytes,
         admission=admission,
     )
-    return Gateway(holder, path, client, ledger, usage_log, fleet, admission, state)
+    book = _shared_book(state, holder.live) if state is not None else OwnBook(holder.live.tallies)
+    recorder = Recorder(holder, ledger, book, FeedbackDisk(settings.state_dir) if settings.state_dir else None)
+    return Gateway(holder, path, client, ledger, usage_log, fleet, admission, recorder, state)
 
 
 def _shared_state(settings: RedisSettings) -> "SharedState":
     from merit_dataplane.shared_state import SharedState  # noqa: PLC0415 # its client is 20 MB that few pods need
 
     return SharedState(settings)
+
+
+def _shared_book(state: "SharedState", live: Live) -> Book:
+    from merit_dataplane.feedback.shared_book import SharedBook  # noqa: PLC0415 # as above
+
+    return SharedBook(state, live.tallies, live.marks)
 
 
 def _usage_log(settings: Settings) -> UsageLog | None:
@@ -118,10 +130,11 @@ async def run(settings: Settings) -> None:
             budgets.load()
         admin = admin_server(_admin_app(settings, gateway, disk), settings)
         admin_task = await start(admin, admin_listener)
-        followers = await _follow(settings, gateway, disk)
+        await gateway.recorder.load()
+        followers = [*await _follow(settings, gateway, disk), asyncio.create_task(gateway.recorder.keep())]
         if budgets is not None:
             followers.append(asyncio.create_task(budgets.follow()))
-        data = data_server(create_app(gateway.path, gateway.holder), settings)
+        data = data_server(create_app(gateway.path, gateway.holder, gateway.recorder), settings)
         data_task = await start(data, listener)
         host, port = listener.getsockname()[:2]
         log.info("serving on http://%s:%s/v1, admin on %s", host, port, admin_listener.getsockname()[1])
@@ -139,6 +152,7 @@ async def run(settings: Settings) -> None:
         await asyncio.gather(*followers, return_exceptions=True)
         admin.should_exit = True
         await admin_task
+        await gateway.recorder.save()
         if disk is not None:
             await disk.flush()
         if budgets is not None:

@@ -120,7 +120,12 @@ async def gateway(  # settings
     before = asyncio.all_tasks()
     here = Address("127.0.0.1", 0)
     settings = Settings(
-        listen=here, admin_listen=here, max_body_bytes=max_body_bytes, pod="pod-under-test", redis=redis
+        listen=here,
+        admin_listen=here,
+        max_body_bytes=max_body_bytes,
+        pod="pod-under-test",
+        state_dir=state_dir,
+        redis=redis,
     )
     log = io.BytesIO()
     parts = wire(settings, UsageLog(StreamSink(log)))
@@ -147,7 +152,7 @@ async def gateway(  # settings
             parts.state.start()
             stack.push_async_callback(parts.state.close)
         stack.callback(parts.admission.close)
-        data_config = data_server(create_app(parts.path, parts.holder), settings).config
+        data_config = data_server(create_app(parts.path, parts.holder, parts.recorder), settings).config
         port = await stack.enter_async_context(serving(data_config))
         admin_config = uvicorn.Config(
             admin, access_log=False, log_config=None, lifespan="off", interface="asgi3", ws="none"

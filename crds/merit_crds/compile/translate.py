@@ -26,6 +26,7 @@ from merit_crds.snapshot.model import (
 from merit_crds.v1alpha1 import (
     Condition,
     ConsumerSpec,
+    FeedbackPolicy,
     MaxPrice,
     ModelRouteSpec,
     ProviderPricingSpec,
@@ -38,6 +39,7 @@ Entry: TypeAlias = ProviderEntry | PricingEntry | RouteEntry | ConsumerEntry
 
 _DEFAULT_EXPECTED_OUTPUT = 256
 _DEFAULT_EXPLORATION_PPM = 10_000
+_DEFAULT_CONFIDENCE = 0.9
 
 
 def translate(resource: Resource) -> Entry | tuple[Problem, ...]:
@@ -121,6 +123,7 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
     if problems:
         return tuple(problems)
     timeouts, typical, cache = spec.timeouts, spec.typical_request, spec.cache
+    feedback = spec.feedback or FeedbackPolicy()
     return RouteEntry(
         generation=resource.generation,
         models=spec.models,
@@ -136,6 +139,8 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
         hysteresis_ppm=int(Decimal(spec.rebalancing.hysteresis_percent) * 10_000) if spec.rebalancing else 0,
         ramp_ms=milliseconds(spec.rebalancing.ramp) if spec.rebalancing and spec.rebalancing.ramp else 0,
         exploration_ppm=int(Decimal(spec.exploration.share) * 10**6) if spec.exploration else _DEFAULT_EXPLORATION_PPM,
+        prior_weight=feedback.prior_weight,
+        score_half_life_s=milliseconds(feedback.half_life) // 1000,
         steerable=spec.steering == "Allowed",
         allowed_namespaces=spec.allowed_namespaces,
     )
@@ -199,6 +204,7 @@ def _tier(resource: Resource, tier: TierSpec) -> Tier:
         total_ms=milliseconds(latency.total) if latency and latency.total else 0,
         expected_output_tokens=tier.expected_output_tokens or _DEFAULT_EXPECTED_OUTPUT,
         refuses=goals is not None and goals.when_missed == "Refuse",
+        confidence=float(goals.confidence if goals else _DEFAULT_CONFIDENCE),
     )
 
 

@@ -235,6 +235,8 @@ class Tier(Entry, frozen=True):
     expected_output_tokens: int = 256
     refuses: bool = False
     """Sends nothing to a candidate that misses an objective."""
+    confidence: float = 0.9
+    """With which the floor must be met, once answers have been scored."""
 
 
 class PriceCeilings(Entry, frozen=True):
@@ -270,6 +272,10 @@ class RouteEntry(Entry, frozen=True):
     """In which the share of a new first candidate grows to all; 0 is at once."""
     exploration_ppm: int = 10_000
     """Most requests that explore, in millionths."""
+    prior_weight: int = 100
+    """Scored answers that a stated accuracy is worth."""
+    score_half_life_s: int = 1_209_600
+    """Age at which a score weighs half, in seconds."""
     steerable: bool = True
     """Whether clients may steer their requests."""
     allowed_namespaces: tuple[str, ...] = ()

@@ -143,6 +143,19 @@ SmallFraction = Annotated[
 Fraction = Annotated[
     str, *_text(r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$", 'a decimal string from "0" to "1", such as "0.92"', longest=6)
 ]
+Confidence = Annotated[
+    str,
+    *_text(r"^0\.(5|[5-9][0-9]{0,3})$", 'a decimal string from "0.5" to "0.9999", such as "0.9"', longest=6),
+]
+
+HalfLife = Annotated[
+    str,
+    *_text(
+        r"^(2[4-9]|[3-9][0-9]|[1-9][0-9]{2}|1[0-9]{3}|20[0-9]{2}|21[0-5][0-9]|2160)h$",
+        "whole hours from '24h' to '2160h', such as '336h'",
+        longest=5,
+    ),
+]
 
 Duration = Annotated[
     str, *_text(r"^([0-9]{1,5}(h|m|s|ms)){1,4}$", "a duration such as '500ms', '30s' or '1m30s'", longest=24)

@@ -6,8 +6,10 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from merit_crds.v1alpha1.fields import (
+    Confidence,
     Duration,
     Fraction,
+    HalfLife,
     HeaderName,
     HeaderValue,
     ModelName,
@@ -112,7 +114,12 @@ class Objectives(Part):
     """What a candidate must meet."""
 
     accuracy: Fraction | None = Field(
-        default=None, description="Floor; a candidate without a stated accuracy misses it."
+        default=None, description="Floor; a candidate without a stated accuracy misses it until feedback shows one."
+    )
+    confidence: Confidence = Field(
+        default="0.9",
+        description="With which the floor must be met once answers have been scored: the accuracy is at least the "
+        "floor with this probability; default 0.9.",
     )
     latency: LatencyObjective | None = Field(default=None, description="Ceilings, from live traffic.")
     when_missed: Literal["BestEffort", "Refuse"] = Field(
@@ -208,6 +215,20 @@ class Exploration(Part):
     )
 
 
+class FeedbackPolicy(Part):
+    """How scores of answers (`POST /v1/feedback`) move a candidate's accuracy."""
+
+    prior_weight: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="Scored answers that a stated accuracy is worth; default 100.",
+    )
+    half_life: HalfLife = Field(
+        default="336h", description="Age at which a score weighs half; default 336h, two weeks."
+    )
+
+
 class RetryPolicy(Part):
     """How far a request goes down the merit order."""
 
@@ -270,6 +291,9 @@ class ModelRouteSpec(Part):
     )
     exploration: Exploration | None = Field(
         default=None, description="Requests that measure candidates without traffic; a hundredth when absent."
+    )
+    feedback: FeedbackPolicy | None = Field(
+        default=None, description="How scores of answers move a candidate's accuracy."
     )
     max_price: MaxPrice | None = Field(
         default=None,

@@ -3,6 +3,8 @@
 from collections import OrderedDict
 from typing import NamedTuple
 
+from merit_dataplane.feedback.answer_id import Byline
+
 _OVERHEAD_BYTES = 200
 
 
@@ -17,6 +19,8 @@ class Kept(NamedTuple):
     """Pico-dollars that it cost, and that a hit saves."""
     expires: float
     """`loop.time()`."""
+    byline: Byline
+    """Of who wrote it: a hit is scored as its answer."""
 
 
 class ExactStore:

@@ -1,10 +1,12 @@
-"""Which candidate a request explores: one whose latency an objective asks for and nobody knows. Pure.
+"""Which candidate a request explores: one whose latency an objective asks for and nobody knows, or one that scores
+have put below the accuracy floor, perhaps by bad luck. Pure.
 
 At most the stated share of requests explores, and what that costs above the cheapest is on average at most the same
 share of what the tier is expected to cost: the dearer a candidate, beyond twice the cheapest, the rarer.
 """
 
 from collections.abc import Sequence
+from math import inf
 
 from merit_dataplane.dispatch.bid import Bid, Standing
 from merit_dataplane.dispatch.endpoints import measured, unknown
@@ -28,6 +30,23 @@ def explored(tier: TierPlan, order: Sequence[Bid], call: Call, now: float, draw:
         since = bid.target.learned.total.observed_at
         if not best or since < oldest:
             best, oldest = place, since
+    return best
+
+
+def scored_anew(tier: TierPlan, order: Sequence[Bid], draw: int) -> int:
+    """Place of the candidate whose answers are to be scored again; 0 is none. `draw` as above.
+
+    Only one that is cheaper than the first: it is what a return would gain. Of several the one with fewest scores.
+    """
+    if draw >= tier.exploration_ppm:
+        return 0
+    best, fewest, first = 0, inf, order[0].cost
+    for place, bid in enumerate(order[1:], 1):
+        belief, too_slow = bid.target.accuracy.belief, bid.rank[1:2] != (0.0,)
+        if bid.standing is not Standing.MISSES_OBJECTIVE or too_slow or bid.cost >= first or belief is None:
+            continue
+        if belief.weight < fewest and bid.target in tier.recovering:
+            best, fewest = place, belief.weight
     return best
 
 

@@ -17,6 +17,7 @@ from merit_dataplane.dispatch.endpoints import latency as latency_of
 from merit_dataplane.dispatch.endpoints import measured, over
 from merit_dataplane.dispatch.steering import steer
 from merit_dataplane.dispatch.warm import warmed
+from merit_dataplane.feedback.belief import Accuracy
 from merit_dataplane.snapshots.tables import Target, TierPlan
 from merit_dataplane.warmth.prefix import Prefix
 from merit_dataplane.warmth.warmth import COLD
@@ -75,7 +76,7 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | 
     """The hot loop: a candidate in good standing is found so with a few comparisons and two calls."""
     bids = []
     features, estimated, output_limit, choices = call.features, call.input_tokens, call.output_limit, call.choices
-    service_tier = call.service_tier
+    service_tier, floor = call.service_tier, tier.accuracy
     has_ceiling = tier.total_seconds > 0 or (tier.first_token_seconds > 0 and call.stream)
     for target in tier.targets:
         limit = target.max_output_tokens
@@ -108,7 +109,7 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | 
             or provider.endpoints[0].health.open_until
         ) and (reason := _unavailable(target, now)):
             standing = _UNAVAILABLE
-        elif (has_ceiling or target.accuracy < tier.accuracy) and (miss := _misses(tier, target, call, now)):
+        elif (has_ceiling or (floor and target.accuracy.counts < floor)) and (miss := _misses(tier, target, call, now)):
             standing, rank, reason = _MISSES, miss[:2], miss[2]
         bids.append(
             _new(Bid, (standing, rank, price, name, target, tariff, charge, input_tokens, output, reason, COLD))
@@ -139,7 +140,8 @@ def _unavailable(target: Target, now: float) -> str:
 
 def _misses(tier: TierPlan, target: Target, call: Call, now: float) -> tuple[float, float, str] | None:
     """(-accuracy where it is too low, seconds over the ceiling, reason), or None when every objective is met."""
-    inaccurate = target.accuracy < tier.accuracy
+    accuracy = target.accuracy.counts
+    inaccurate = accuracy < tier.accuracy
     ceiling = tier.first_token_seconds if call.stream else 0.0
     latency = None
     if not target.chooses or over(target, tier, call, now):
@@ -151,7 +153,14 @@ def _misses(tier: TierPlan, target: Target, call: Call, now: float) -> tuple[flo
     slow = latency is not None and latency > ceiling
     if not inaccurate and not slow:
         return None
-    reasons = [f"accuracy {target.accuracy} is below {tier.accuracy}"] if inaccurate else []
+    reasons = [_inaccurate(tier, target.accuracy)] if inaccurate else []
     if slow:
         reasons.append(f"p{tier.percentile} latency {latency:.3f} s is above {ceiling} s")
-    return (-target.accuracy if inaccurate else -1.0, latency if slow and latency else 0.0, " and ".join(reasons))
+    return (-accuracy if inaccurate else -1.0, latency if slow and latency else 0.0, " and ".join(reasons))
+
+
+def _inaccurate(tier: TierPlan, accuracy: Accuracy) -> str:
+    if accuracy.belief is None:
+        return f"accuracy {accuracy.stated} is below {tier.accuracy}"
+    sure = f"with {100 * tier.trust.confidence:g} % confidence, by {accuracy.belief.answers} scored answers"
+    return f"accuracy {accuracy.counts:.4f} ({sure}) is below {tier.accuracy}"

@@ -5,7 +5,7 @@ first. The others follow in their order, so that a failure costs no more than ev
 from enum import StrEnum
 
 from merit_dataplane.dispatch.bid import Bid, Standing
-from merit_dataplane.dispatch.exploration import explored
+from merit_dataplane.dispatch.exploration import explored, scored_anew
 from merit_dataplane.dispatch.rebalancing import held, ramped
 from merit_dataplane.snapshots.tables import TierPlan
 from merit_dataplane.wire.openai_request import Call
@@ -25,6 +25,8 @@ def placed(  # noqa: PLR0917 # of the hot path: no keywords
 ) -> tuple[list[Bid], Placement]:
     """The order with the one first that takes the request. `draw`, `explore`: two even draws from 0 to 999,999."""
     if tier.explores and (found := explored(tier, order, call, now, explore)):
+        return _moved(order, found), Placement.EXPLORATION
+    if tier.recovering and (found := scored_anew(tier, order, explore)):
         return _moved(order, found), Placement.EXPLORATION
     if not tier.rebalances or order[0].standing is not Standing.ADMISSIBLE:
         return order, Placement.CHEAPEST

@@ -72,6 +72,12 @@ class Ledger:
     """By consumer and the limit that it had reached."""
     admissions: Counter[str] = field(default_factory=Counter)
     """Of consumers that have limits: decided `shared`, for all pods, or `alone`, by this pod's share."""
+    feedback: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
+    """By route, tier, provider, model, and `counted` or `replaced`."""
+    feedback_refused: Counter[str] = field(default_factory=Counter)
+    """By the error's code."""
+    feedback_pending: int = 0
+    """Scores that other pods don't know yet, since Redis is away."""
     in_flight: int = 0
 
     def of(self, labels: Labels) -> Series:

@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from merit_crds.pricing.cost import PICO
+from merit_dataplane.feedback.resolve import place_of
 from merit_dataplane.observability.ledger import SECONDS, Histogram, Ledger, Series
 from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.snapshots.holder import SnapshotHolder
@@ -33,6 +34,7 @@ class LedgerCollector(Collector):
         yield from self._requests()
         yield from self._latency()
         yield from self._attempts()
+        yield from self._feedback()
         yield from self._snapshot()
         yield from self._log()
         if self._state is not None:
@@ -109,6 +111,26 @@ class LedgerCollector(Collector):
         for key, count in list(self._ledger.attempts.items()):
             attempts.add_metric(key, count)
         yield attempts
+
+    def _feedback(self) -> Iterator[Metric]:
+        counted = CounterMetricFamily("merit_feedback", "Scores taken.", labels=(*LABELS[:4], "result"))
+        for key, count in list(self._ledger.feedback.items()):
+            counted.add_metric(key, count)
+        refused = CounterMetricFamily("merit_feedback_refused", "Scores refused, by error.", labels=("code",))
+        for code, count in list(self._ledger.feedback_refused.items()):
+            refused.add_metric((code,), count)
+        pending = GaugeMetricFamily("merit_feedback_pending", "Scores that wait for Redis.")
+        pending.add_metric((), self._ledger.feedback_pending)
+        estimate = GaugeMetricFamily("merit_accuracy_estimate", "Accuracy by statement and scores.", labels=LABELS[:4])
+        least = GaugeMetricFamily("merit_accuracy_at_least", "What is held against the floor.", labels=LABELS[:4])
+        weight = GaugeMetricFamily("merit_accuracy_weight", "Scored answers behind it, faded.", labels=LABELS[:4])
+        for labels in list(self._holder.live.tallies):
+            place = place_of(labels, self._holder.tables) if self._holder.tables is not None else None
+            if place is not None and (belief := place[1].accuracy.belief) is not None:
+                estimate.add_metric(labels, belief.estimate)
+                least.add_metric(labels, belief.lower)
+                weight.add_metric(labels, belief.weight)
+        yield from (counted, refused, pending, estimate, least, weight)
 
     def _snapshot(self) -> Iterator[Metric]:
         info = GaugeMetricFamily("merit_snapshot_info", "The snapshot in force.", labels=("version", "term"))

@@ -1,6 +1,7 @@
 """A snapshot as a pod uses it: references followed, patterns compiled, headers made, once and not per request."""
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +17,7 @@ from merit_crds.pricing.zones import zone
 from merit_crds.snapshot import (
     AwsSignature,
     AzureToken,
+    Candidate,
     Charge,
     ConsumerEntry,
     Endpoint,
@@ -33,6 +35,8 @@ from merit_crds.snapshot import (
     TierCondition,
 )
 from merit_dataplane.authentication.contract import Authentication
+from merit_dataplane.feedback.answer_id import Byline, Labels, Seal
+from merit_dataplane.feedback.belief import Accuracy, Trust, believed
 from merit_dataplane.limits.account import ConsumerAccount, Limits
 from merit_dataplane.live import Learned, Live
 from merit_dataplane.metering.wins import Wins
@@ -79,6 +83,8 @@ class ProviderPlan:
     """Of a scheme that makes headers as it goes; None where `headers` and the URLs have all that is needed."""
     names_model: bool
     """Whether `{model}` stands in its URLs."""
+    seal: Seal
+    """Of the ids of its answers."""
     account: AccountLimits
     connect_seconds: float
     first_byte_seconds: float
@@ -105,8 +111,10 @@ class Target:
     features: int
     context_window: int
     max_output_tokens: int
-    accuracy: float
+    accuracy: Accuracy
     learned: Learned
+    byline: Byline
+    """Makes the ids of its answers."""
     chooses: bool
     """Whether a request asks the endpoint that is measured to be fastest, not the one that is written first."""
     first_byte_seconds: float
@@ -141,6 +149,11 @@ class TierPlan:
     when: tuple[When, ...]
     targets: tuple[Target, ...]
     accuracy: float
+    """Floor; 0 is none."""
+    trust: Trust
+    """How scores of answers move what is held against it."""
+    recovering: list[Target]
+    """Who fell below it by scores, and perhaps by bad luck. Changes with them."""
     percentile: int
     first_token_seconds: float
     total_seconds: float
@@ -217,6 +230,7 @@ class Builder:
 
     def __init__(self, version: str, snapshot: Snapshot, credentials: Credentials, live: Live):
         self._version, self._snapshot, self._credentials, self._live = version, snapshot, credentials, live
+        self._all = b""
         self.tables: Tables | None = None
         self.at = ""
         """The entry that is being worked on."""
@@ -318,6 +332,7 @@ class Builder:
                 authentication = self._live.authentications.of(key, scheme, self._credentials)
         return ProviderPlan(
             key=key,
+            seal=self._live.seal(key, secret.encode() or self._of_all()),
             dialect=dialect,
             endpoints=tuple(self._endpoint(key, entry, e, dialect, query) for e in entry.endpoints),
             headers=headers,
@@ -344,6 +359,15 @@ class Builder:
             has_siblings=len(entry.endpoints) > 1,
         )
 
+    def _of_all(self) -> bytes:
+        """The secret of a provider without a key of its own: all providers' keys, else all consumers'."""
+        if not self._all:
+            consumers = {key.ref for entry in self._snapshot.consumers.values() for key in entry.api_keys}
+            providers = {ref: value for ref, value in self._credentials.items() if ref not in consumers}
+            known = sorted((providers or self._credentials).items())
+            self._all = hashlib.sha256("\0".join(f"{ref} {value}" for ref, value in known).encode()).digest()
+        return self._all
+
     def _tier(
         self,
         key: str,
@@ -354,12 +378,15 @@ class Builder:
     ) -> TierPlan:
         namespace, name = key.split("/", 1)
         has_ceiling = bool(tier.first_token_ms or tier.total_ms)
+        trust = Trust(route.prior_weight, route.score_half_life_s, tier.confidence)
         targets = []
         for candidate in tier.candidates:
             provider = providers[candidate.provider]
             priced = prices[candidate.provider, candidate.model]
             price = priced.price
             shown = candidate.provider.removeprefix(f"{namespace}/")
+            labels = (key, tier.name, candidate.provider, candidate.model)
+            learned = self._live.learned(*labels, tier.expected_output_tokens)
             targets.append(
                 Target(
                     provider=provider,
@@ -372,10 +399,9 @@ class Builder:
                     features=mask(price.capabilities) & provider.dialect.can_say | provider.dialect.always,
                     context_window=price.context_window,
                     max_output_tokens=price.max_output_tokens,
-                    accuracy=candidate.accuracy,
-                    learned=self._live.learned(
-                        key, tier.name, candidate.provider, candidate.model, tier.expected_output_tokens
-                    ),
+                    accuracy=self._accuracy(candidate, labels, trust),
+                    learned=learned,
+                    byline=Byline(labels, learned.mark, provider.seal),
                     chooses=has_ceiling and len(provider.endpoints) > 1,
                     first_byte_seconds=min(
                         route.first_byte_ms / 1000 or provider.first_byte_seconds, provider.first_byte_seconds
@@ -388,7 +414,7 @@ class Builder:
                         (b"x-merit-tier", tier.name.encode()),
                         (b"x-merit-price-version", priced.version.encode()),
                     ),
-                    labels=(key, tier.name, candidate.provider, candidate.model),
+                    labels=labels,
                     name=(candidate.provider, candidate.model),
                     warmth=self._live.warmth(
                         candidate.provider, candidate.model, needs_marks=provider.dialect.caches_only_marked
@@ -406,6 +432,8 @@ class Builder:
             when=tuple(_when(condition) for condition in tier.when),
             targets=tuple(targets),
             accuracy=tier.accuracy,
+            trust=trust,
+            recovering=[target for target in targets if target.accuracy.may_recover(tier.accuracy)],
             percentile=tier.percentile,
             first_token_seconds=tier.first_token_ms / 1000,
             total_seconds=tier.total_ms / 1000,
@@ -424,6 +452,12 @@ class Builder:
             places=explores or rebalances,
             remembers=(explores or explores_endpoints) and not tier.refuses,
         )
+
+    def _accuracy(self, candidate: Candidate, labels: Labels, trust: Trust) -> Accuracy:
+        accuracy = Accuracy(candidate.accuracy)
+        if (tally := self._live.tallies.get(labels)) is not None:
+            accuracy.learn(believed(candidate.accuracy, tally.faded(time.time(), trust.half_life), trust))
+        return accuracy
 
     def _consumer(
         self,

@@ -41,7 +41,7 @@ class Answers:
 
     async def replay(self, exchange: Exchange, send: Send, kept: Kept) -> None:
         """A hit."""
-        exchange.cache, exchange.saved = "hit", kept.cost
+        exchange.cache, exchange.saved, exchange.byline = "hit", kept.cost, kept.byline
         if exchange.route is not None:
             self._ledger.cache[exchange.route.key, "hit"] += 1
             self._ledger.saved[exchange.route.key] += kept.cost
@@ -52,5 +52,5 @@ class Answers:
         cost = exchange.cost.total if exchange.cost is not None else 0
         guessed = exchange.usage if exchange.estimated else None
         expires = exchange.loop.time() + route.cache_seconds
-        self._store.put(key, Kept(with_cost(body, _NOTHING, guessed), target.headers, cost, expires))
+        self._store.put(key, Kept(with_cost(body, _NOTHING, guessed), target.headers, cost, expires, target.byline))
         self._ledger.cache[route.key, "miss"] += 1

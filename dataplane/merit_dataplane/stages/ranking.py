@@ -24,7 +24,7 @@ def ranked(exchange: Exchange, route: RoutePlan, call: Call, headers: Headers, l
     order = merit_order(tier, call, exchange.started, wall, prefix)
     if not order:
         raise nobody_left(tier, call, explain(tier, call, exchange.started, wall, prefix))
-    if tier.places and call.steering is None and len(order) > 1 and not order[0].warm.matched:
+    if (tier.places or tier.recovering) and call.steering is None and len(order) > 1 and not order[0].warm.matched:
         draws = divmod(getrandbits(64) % 10**12, 10**6)
         order, exchange.placement = placed(tier, order, call, exchange.started, *draws)
         if exchange.placement:

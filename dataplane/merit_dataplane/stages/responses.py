@@ -34,7 +34,8 @@ class Responses:
 
     def headers(self, exchange: Exchange, extra: Headers) -> list[tuple[bytes, bytes]]:
         """Those of the answer, and what was done for it."""
-        headers = [*extra, (b"x-merit-request-id", exchange.id.encode())]
+        answer = exchange.sign().encode()
+        headers = [*extra, (b"x-merit-request-id", answer), (b"x-request-id", answer)]
         if exchange.tables is not None:
             headers.append(exchange.tables.version_header)
         if exchange.target is not None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from merit_dataplane.caching.exact import ExactStore, Kept
 from merit_dataplane.caching.key import exact_key
+from merit_dataplane.feedback.answer_id import Byline, Seal
 from merit_dataplane.wire.openai_request import Operation, parse
 
 BASE: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "temperature": 0.5}
@@ -74,8 +75,11 @@ def test_a_request_that_has_no_canonical_form_is_not_cached(raw: bytes) -> None:
     exact_key(call, consumer="c", route="r")  # None or a key, but no error
 
 
+BYLINE = Byline(("ns/r", "all", "ns/p", "m"), "0" * 12, Seal(b"secret"))
+
+
 def kept(size: int, expires: float = 100.0) -> Kept:
-    return Kept(b"x" * size, (), 1, expires)
+    return Kept(b"x" * size, (), 1, expires, BYLINE)
 
 
 def test_an_answer_expires() -> None:

@@ -207,17 +207,16 @@ async def test_traffic_leaves_a_region_that_turns_slow_and_stays_with_the_provid
         for _ in range(200):  # what 200 slow answers would have shown, in no time
             slow.total.observe(3.0, now)
             slow.first_token.observe(3.0, now)
-        seen: Counter[str] = Counter()
         for _ in range(40):
             answer = await merit.post(body)
             assert answer.status_code == 200
             if "x-merit-placement" not in answer.headers:  # else it measures b
                 assert answer.headers["x-merit-provider"] == "a", "its other region is fast"
-                seen[(await lines(merit))[-1].endpoint] += 1
+        seen = Counter(line.endpoint for line in await lines(merit) if not line.placement)
         assert seen == {"e1": seen.total()}
         (first, *_) = (await merit.post(BODY, path="/v1/explain")).json()["meritOrder"]
         assert [known["name"] for known in first["endpoints"]] == ["e1", "e0"]
-        assert first["endpoints"][1]["totalSeconds"] > 2 > first["totalSeconds"]
+        assert first["endpoints"][1]["totalSeconds"] > 2
         vendors.middle.behaviour = Behaviour(status=500)
         answer = await merit.post(body)
         while "x-merit-placement" in answer.headers:  # it measures b

@@ -49,11 +49,17 @@ async def test_the_whole_order_with_costs_measures_and_reasons(vendors: Vendors)
             "expectedInputTokens": tokens, "expectedOutputTokens": 100,
             "expectedCachedInputTokens": 0, "expectedCacheWriteTokens": 0,
             "contextTier": {"above": 10, "applies": "Whole"},
-            "priceList": "default/middle", "accuracy": 0.9,
+            "priceList": "default/middle", "accuracy": 0.9, "feedback": None,
             "firstTokenSeconds": None, "totalSeconds": None, "tokensPerSecond": None,
         }  # fmt: skip
         assert document["snapshot"] == merit.compiled.version[:12]
-        goals = {"accuracy": 0.8, "percentile": "P95", "firstTokenSeconds": None, "totalSeconds": 9.0}
+        goals = {
+            "accuracy": 0.8,
+            "confidence": 0.9,
+            "percentile": "P95",
+            "firstTokenSeconds": None,
+            "totalSeconds": 9.0,
+        }
         assert document["objectives"] == {**goals, "whenMissed": "BestEffort"}
         (fallback,) = document["fallbacks"]
         assert (fallback["model"], fallback["route"]) == ("backup", "default/backup")

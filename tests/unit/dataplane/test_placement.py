@@ -15,6 +15,8 @@ from merit_dataplane.dispatch.bid import Standing
 from merit_dataplane.dispatch.merit_order import merit_order
 from merit_dataplane.dispatch.placement import Placement, placed
 from merit_dataplane.fake_provider.behaviour import Behaviour
+from merit_dataplane.feedback.resolve import settle
+from merit_dataplane.feedback.tally import Tally
 from merit_dataplane.live import Live
 from merit_dataplane.snapshots.tables import Builder, TierPlan
 from merit_dataplane.wire.openai_request import Call, Operation, parse
@@ -223,6 +225,30 @@ def test_who_is_inaccurate_unavailable_or_too_dear_is_not_explored() -> None:
     assert [bid.standing for bid in order] == [
         Standing.ADMISSIBLE, Standing.MISSES_OBJECTIVE, Standing.UNAVAILABLE,
     ]  # fmt: skip
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    seed=st.integers(0, 10**6), right=st.integers(0, 40), wrong=st.integers(0, 40), dear=st.sampled_from(["0.5", "2"])
+)
+def test_only_who_may_be_above_the_floor_and_is_cheaper_is_scored_anew_by_its_share(
+    seed: int, right: int, wrong: int, dear: str
+) -> None:
+    who = f"{candidate('a', accuracy='0.95')}, {candidate('b', accuracy='0.99')}"
+    tiers = f'[{{name: all, candidates: [{who}], objectives: {{accuracy: "0.9"}}}}]'
+    tier = Tier('exploration: {share: "0.02"}', tiers=tiers, seed=seed, a="1", b=dear)
+    tally = Tally()
+    for number in range(right + wrong):
+        tally.score(tier.now, 10**6 if number < right else 0, None)
+    settle(tier.plan, tier.plan.targets[0], tally, tier.now)
+    known = tier.plan.targets[0].accuracy
+    seen = tier.run(5000)
+    if known.counts >= 0.9:
+        assert seen == {"a" if dear == "2" else "b": 5000}
+    elif dear == "0.5" or known.belief is None or known.belief.upper < 0.9:
+        assert seen == {"b": 5000}
+    else:
+        assert 40 <= seen["a"] <= 170, "six standard deviations around 100"
 
 
 # ---- over HTTP
