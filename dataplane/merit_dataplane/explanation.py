@@ -17,6 +17,7 @@ from merit_dataplane.dispatch.tiers import classify
 from merit_dataplane.feedback.belief import Accuracy
 from merit_dataplane.live import Measured
 from merit_dataplane.snapshots.tables import Headers, TierPlan
+from merit_dataplane.warmth.marks import named
 from merit_dataplane.warmth.prefix import prefix_of
 from merit_dataplane.wire.openai_request import Call
 
@@ -84,6 +85,7 @@ def _bid(bid: Bid, tier: TierPlan, call: Call, now: float) -> Document:
         "expectedInputTokens": bid.input,
         "expectedCachedInputTokens": warm.cached,
         "expectedCacheWriteTokens": warm.written,
+        "cacheMarks": named(warm.marks),
         "expectedOutputTokens": bid.output,
         "ratesUSDPerMillion": msgspec.to_builtins(stamped(rates)),
         "contextTier": {"above": held.above, "applies": "Excess" if held.excess else "Whole"} if held else None,

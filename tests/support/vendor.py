@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,8 @@ class Vendor:
     bodies: list[bytes] = field(default_factory=list)
     chunk: int = 0
     """Bytes of a piece; 0 is all at once."""
+    reply: Callable[[bytes], bytes] | None = None
+    """Makes the body of what it was asked."""
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -34,12 +36,13 @@ class Vendor:
             self.heads.append(head)
             length = head.lower().partition("content-length: ")[2].split("\r\n")[0]
             self.bodies.append(await reader.readexactly(int(length or 0)))
+            body = self.reply(self.bodies[-1]) if self.reply else self.body
             more = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
-            size = f"content-length: {len(self.body)}"
+            size = f"content-length: {len(body)}"
             writer.write(f"HTTP/1.1 {self.status}\r\ncontent-type: {self.kind}\r\n{more}{size}\r\n\r\n".encode())
-            step = self.chunk or max(1, len(self.body))
-            for at in range(0, len(self.body), step):
-                writer.write(self.body[at : at + step])
+            step = self.chunk or max(1, len(body))
+            for at in range(0, len(body), step):
+                writer.write(body[at : at + step])
                 await writer.drain()
         writer.close()
 

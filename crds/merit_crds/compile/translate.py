@@ -142,6 +142,7 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
         prior_weight=feedback.prior_weight,
         score_half_life_s=milliseconds(feedback.half_life) // 1000,
         steerable=spec.steering == "Allowed",
+        cache_marks=spec.cache_marks == "Automatic",
         allowed_namespaces=spec.allowed_namespaces,
     )
 

@@ -278,6 +278,8 @@ class RouteEntry(Entry, frozen=True):
     """Age at which a score weighs half, in seconds."""
     steerable: bool = True
     """Whether clients may steer their requests."""
+    cache_marks: bool = True
+    """Whether prompts are marked for providers that cache only what is marked."""
     allowed_namespaces: tuple[str, ...] = ()
 
 

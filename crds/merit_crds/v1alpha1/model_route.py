@@ -304,6 +304,11 @@ class ModelRouteSpec(Part):
         description="Whether a request may say, with OpenRouter's `models`, `provider`, `:floor` and `:nitro`, which "
         "of the candidates it wants; default Allowed.",
     )
+    cache_marks: Literal["Automatic", "Never"] = Field(
+        default="Automatic",
+        description="Whether Merit marks long prompts where that is expected to pay, for providers that cache only what "
+        "is marked; a client's own marks stand; default Automatic.",
+    )
     typical_request: TypicalRequest | None = Field(
         default=None, description="The request at which status shows the merit order; default 300 in, 60 out."
     )

@@ -114,7 +114,7 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | 
         bids.append(
             _new(Bid, (standing, rank, price, name, target, tariff, charge, input_tokens, output, reason, COLD))
         )
-    return bids if prefix is None else warmed(bids, prefix, wall)
+    return bids if prefix is None else warmed(bids, prefix, wall, marks=tier.marks)
 
 
 def _incapable(target: Target, call: Call) -> str:

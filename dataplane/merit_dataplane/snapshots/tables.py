@@ -161,6 +161,8 @@ class TierPlan:
     """Whether time changes the price of a target."""
     warms: bool
     """Whether a target charges less for what it has in its cache."""
+    marks: bool
+    """Whether Merit may mark what is to be cached, for providers that cache nothing else."""
     ceilings: PriceCeilings | None
     refuses: bool
     """Whether nothing is sent to who misses an objective."""
@@ -439,6 +441,7 @@ class Builder:
             total_seconds=tier.total_ms / 1000,
             timed=any(target.price.timed for target in targets),
             warms=any(target.warmth is not None for target in targets),
+            marks=route.cache_marks,
             ceilings=route.max_price,
             refuses=tier.refuses,
             narrows=tier.refuses or route.max_price is not None,

@@ -14,6 +14,7 @@ from merit_dataplane.snapshots.tables import EndpointPlan, Headers, ProviderPlan
 from merit_dataplane.stages.ranking import ranked
 from merit_dataplane.upstream.attempt import AttemptFailedError, Stream, Whole, attempt
 from merit_dataplane.upstream.client import Failure, UpstreamClient
+from merit_dataplane.wire.cache_marks import marked
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.openai_request import Call
 
@@ -65,7 +66,8 @@ class Failover:
             exchange.asks(bid, endpoint)
             account.started(exchange.loop.time())
             try:
-                answer = await attempt(self._client, bid.target, endpoint, call, guard)
+                sent = marked(call, bid.warm.marks) if bid.warm.marks else call
+                answer = await attempt(self._client, bid.target, endpoint, sent, guard)
             except AttemptFailedError as failure:
                 account.ended()
                 exchange.failed(bid, endpoint, failure, self._ledger)

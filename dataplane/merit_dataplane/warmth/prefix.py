@@ -26,6 +26,15 @@ _MARK = b'"cache_control"'
 _messages = msgspec.json.Decoder(list[msgspec.Raw])
 
 
+class _Role(msgspec.Struct):
+    role: str = ""
+
+
+_role = msgspec.json.Decoder(_Role)
+INSTRUCTING = frozenset({"system", "developer"})
+"""Roles of the messages that a conversation begins with, the same in many of them."""
+
+
 class Prefix(NamedTuple):
     """The beginnings of one prompt, from the shortest to the longest."""
 
@@ -37,6 +46,10 @@ class Prefix(NamedTuple):
     """Bytes of the whole prompt."""
     marked: bool
     """Whether the client says, as Anthropic's protocol wants, up to where it is to be cached."""
+    tools: int = 0
+    """Where the tools end, in bytes."""
+    instructions: int = 0
+    """Where the tools and the instructions that the conversation begins with end, in bytes."""
 
 
 def prefix_of(call: Call) -> Prefix | None:
@@ -52,8 +65,11 @@ def prefix_of(call: Call) -> Prefix | None:
     links, ends = [], []
     at, last, block = len(tools), 0, _LEAST_BYTES
     marked = _MARK in tools
+    instructions, instructing = at, True
     for message in messages:
         text = bytes(message)
+        if instructing and (instructing := _instructs(message)):
+            instructions = at + len(text)
         marked = marked or _MARK in text
         start, rest = 0, at + len(text)
         while rest - last >= block:
@@ -70,4 +86,11 @@ def prefix_of(call: Call) -> Prefix | None:
             last, block = at, max(_LEAST_BYTES, at // _GROWTH)
             links.append(int.from_bytes(hashed.digest()))
             ends.append(at)
-    return Prefix(tuple(links), tuple(ends), max(at, 1), marked) if links else None
+    return Prefix(tuple(links), tuple(ends), max(at, 1), marked, len(tools), instructions) if links else None
+
+
+def _instructs(message: msgspec.Raw) -> bool:
+    try:
+        return _role.decode(message).role in INSTRUCTING
+    except ValueError:
+        return False

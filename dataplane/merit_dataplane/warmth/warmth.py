@@ -13,6 +13,8 @@ import secrets
 from typing import NamedTuple
 
 from merit_crds.pricing import Usage
+from merit_crds.snapshot import Rates
+from merit_dataplane.warmth.marks import Marks, Reuse, links_within, marks_of
 from merit_dataplane.warmth.prefix import LEAST_TOKENS, Prefix
 from merit_dataplane.warmth.table import PrefixTable
 
@@ -35,6 +37,8 @@ class Warm(NamedTuple):
     """Of the longest prefix that this candidate was sent before."""
     age: int
     """Which of the ages it has."""
+    marks: int = 0
+    """Bits of `Marks` that Merit sets; 0 where the client's own stand, or none are needed or pay."""
 
     def usage(self, input_tokens: int, output_tokens: int) -> Usage:
         """The usage that is expected of a request of so many tokens."""
@@ -47,18 +51,32 @@ COLD = Warm(0, 0, 0, -1)
 class Warmth:
     """Of one (provider, model). Times are epoch seconds."""
 
-    __slots__ = ("_age_shares", "_age_weights", "_slot", "_table", "_write_weight", "_written", "needs_marks")
+    __slots__ = ("_age_shares", "_age_weights", "_reuse", "_slot", "_table", "_write_weight", "_written", "needs_marks")
 
     def __init__(self, table: PrefixTable, *, needs_marks: bool):
         self._table, self.needs_marks = table, needs_marks
         self._slot = secrets.randbits(64)
         self._age_shares, self._age_weights = list(_SHARES), [_PRIOR_WEIGHT] * len(_AGES)
         self._written, self._write_weight = 1.0 if needs_marks else 0.0, _PRIOR_WEIGHT
+        self._reuse = Reuse(table) if needs_marks else None
 
-    def expected(self, prefix: Prefix, input_tokens: int, now: float) -> Warm:
-        """Of a prompt of so many tokens."""
-        if self.needs_marks and not prefix.marked:
+    def expected(self, prefix: Prefix, input_tokens: int, now: float, rates: Rates | None = None) -> Warm:
+        """Of a prompt of so many tokens. `rates`: what decides whether Merit sets marks; None where it must not."""
+        if self._reuse is None or prefix.marked:
+            return self._found(prefix, input_tokens, now)
+        if rates is None:
             return COLD
+        found = self._found(prefix, input_tokens, now)
+        marks = marks_of(prefix, input_tokens, found.cached, self._reuse.shares, rates)
+        if not marks:
+            return COLD
+        limit = input_tokens
+        if not marks & Marks.END:
+            limit = input_tokens * prefix.instructions // prefix.length
+        cached, matched = min(found.cached, limit), min(found.matched, limit)
+        return Warm(cached, int((limit - cached) * self._written), matched, found.age, marks)
+
+    def _found(self, prefix: Prefix, input_tokens: int, now: float) -> Warm:
         cached = matched = 0
         found, age = 0, -1
         for place, limit in enumerate(_AGES):
@@ -75,17 +93,23 @@ class Warmth:
 
     def observe(self, prefix: Prefix, expected: Warm, usage: Usage, now: float) -> None:
         """An answer reported this usage: the prompt is in the cache from now on."""
-        if self.needs_marks and not prefix.marked:
-            return
-        cached, written = usage.all_cached, usage.all_written
+        if self._reuse is not None:
+            self._reuse.observe(prefix, now)
+            if not prefix.marked and not expected.marks:
+                return
+        cached, written, end = usage.all_cached, usage.all_written, prefix.length
+        if expected.marks and not expected.marks & Marks.END:
+            end = prefix.instructions
+        to_write = usage.input * end // prefix.length - cached
         if expected.matched:
             weight = self._age_weights[expected.age] = min(self._age_weights[expected.age] + 1.0, _MEMORY)
             seen = min(1.0, cached / expected.matched)
             self._age_shares[expected.age] += (seen - self._age_shares[expected.age]) / weight
-        if usage.input > cached:
+        if to_write > 0:
             self._write_weight = min(self._write_weight + 1.0, _MEMORY)
-            self._written += (written / (usage.input - cached) - self._written) / self._write_weight
-        for link in reversed(prefix.links):  # the longest is forgotten first: a known link's beginnings are known
+            self._written += (min(1.0, written / to_write) - self._written) / self._write_weight
+        links = prefix.links[: links_within(prefix, end)]
+        for link in reversed(links):  # the longest is forgotten first: a known link's beginnings are known
             self._table.use(link ^ self._slot, now)
 
     def _sent_since(self, prefix: Prefix, since: float) -> int:

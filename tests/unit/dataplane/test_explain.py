@@ -47,7 +47,7 @@ async def test_the_whole_order_with_costs_measures_and_reasons(vendors: Vendors)
         assert order[0] == {
             "provider": "default/middle", "model": "middle-model", "standing": "admissible", "reason": "",
             "expectedInputTokens": tokens, "expectedOutputTokens": 100,
-            "expectedCachedInputTokens": 0, "expectedCacheWriteTokens": 0,
+            "expectedCachedInputTokens": 0, "expectedCacheWriteTokens": 0, "cacheMarks": [],
             "contextTier": {"above": 10, "applies": "Whole"},
             "priceList": "default/middle", "accuracy": 0.9, "feedback": None,
             "firstTokenSeconds": None, "totalSeconds": None, "tokensPerSecond": None,

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from merit_dataplane.wire.openai_anthropic.fields import a_list, a_string, an_object, invalid
-from merit_dataplane.wire.openai_bedrock.families import can_be_forced, is_claude, keeps_to_schemas
+from merit_dataplane.wire.openai_bedrock.families import can_be_forced, is_claude, is_nova, keeps_to_schemas
 from merit_dataplane.wire.openai_bedrock.messages import cache_point
 
 SCHEMA_TOOL = "merit_answer"
@@ -84,7 +84,7 @@ def _tool(tool: dict[str, Any], where: str, model: str, body: dict[str, Any]) ->
         own["tools"] = [*a_list(own.get("tools"), "additionalModelRequestFields.tools"), tool]
         return []
     made = [_spec(tool.get("function"), f"{where}.function", model)]
-    if tool.get("cache_control"):
+    if tool.get("cache_control") and not is_nova(model):  # Nova caches no tools, and refuses the mark
         made.append(cache_point(tool["cache_control"]))
     return made
 
