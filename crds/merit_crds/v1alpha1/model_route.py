@@ -306,8 +306,8 @@ class ModelRouteSpec(Part):
     )
     cache_marks: Literal["Automatic", "Never"] = Field(
         default="Automatic",
-        description="Whether Merit marks long prompts where that is expected to pay, for providers that cache only what "
-        "is marked; a client's own marks stand; default Automatic.",
+        description="Whether Merit marks long prompts where that is expected to pay, for providers that cache only "
+        "what is marked; a client's own marks stand; default Automatic.",
     )
     typical_request: TypicalRequest | None = Field(
         default=None, description="The request at which status shows the merit order; default 300 in, 60 out."

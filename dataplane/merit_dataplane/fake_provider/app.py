@@ -13,6 +13,8 @@ from merit_dataplane.fake_provider.answers import NoRecordingError, answer
 from merit_dataplane.fake_provider.behaviour import Behaviour, InvalidBehaviourError, Stats
 from merit_dataplane.fake_provider.connection import ClientGoneError, Connection, Message, Receive, Send
 from merit_dataplane.fake_provider.errors import Refusal, unknown_model, unknown_url, wrong_key
+from merit_dataplane.fake_provider.native import Native, asked, key_of, native_of, refused
+from merit_dataplane.fake_provider.native_answers import native_answer
 from merit_dataplane.fake_provider.question import InvalidQuestionError, Question, question
 from merit_dataplane.fake_provider.recordings import Replay
 
@@ -61,6 +63,8 @@ class Vendor:
                 await self._control(method, path, body, connection)
             elif method == "POST" and path in _OPERATIONS:
                 await self._serve(_OPERATIONS[path], _headers(scope), body, connection)
+            elif method == "POST" and (native := native_of(scope["raw_path"].decode("latin-1").partition("?")[0])):
+                await self._serve(native, _headers(scope), body, connection)
             elif method == "GET" and path == "/v1/models":
                 self._check_key(_headers(scope))
                 await connection.whole(200, [faults.JSON], self._listing())
@@ -92,7 +96,9 @@ class Vendor:
         current = self.behaviour if path == "/_fake/behaviour" else self.stats
         await connection.whole(status, [faults.JSON], msgspec.json.encode(shown or current))
 
-    async def _serve(self, operation: str, headers: dict[str, str], body: bytes, connection: Connection) -> None:
+    async def _serve(
+        self, operation: str | Native, headers: dict[str, str], body: bytes, connection: Connection
+    ) -> None:
         """One request, given up when the other side closes the connection or the vendor ends."""
         if self._closed:
             return await connection.reset()
@@ -121,33 +127,37 @@ class Vendor:
             self.stats.client_disconnects += 1
             _give_up(scope)
 
-    async def _answer(self, operation: str, headers: dict[str, str], body: bytes, connection: Connection) -> None:
+    async def _answer(
+        self, operation: str | Native, headers: dict[str, str], body: bytes, connection: Connection
+    ) -> None:
         try:
             await self._send_answer(operation, self._asked(operation, headers, body), connection)
         except Refusal as refusal:
             self.stats.answered(refusal.status)
-            pause = [(b"retry-after", self.behaviour.retry_after.encode())] if self.behaviour.retry_after else []
-            await connection.whole(refusal.status, [faults.JSON, *pause], refusal.body)
+            more, said = ([], refusal.body) if isinstance(operation, str) else refused(operation, refusal, str(refusal))
+            if self.behaviour.retry_after:
+                more.append((b"retry-after", self.behaviour.retry_after.encode()))
+            await connection.whole(refusal.status, [faults.JSON, *more], said)
 
-    def _asked(self, operation: str, headers: dict[str, str], body: bytes) -> Question:
+    def _asked(self, operation: str | Native, headers: dict[str, str], body: bytes) -> Question:
         """The request, if it is one that this vendor serves."""
         try:
             document = msgspec.json.decode(body, type=dict[str, Any])
         except ValueError:
             raise Refusal(400, "We could not parse the JSON body of your request.") from None
         self.stats.last_request = {"headers": _without_secrets(headers), "body": document}
-        self._check_key(headers)
+        self._check_key(headers, operation)
         try:
-            asked = question(operation, document)
+            made = question(operation, document) if isinstance(operation, str) else asked(operation, document)
         except InvalidQuestionError as error:
             raise Refusal(400, str(error)) from None
-        self.stats.asked_for(asked.model)
-        if self._models and asked.model not in self._models:
-            raise unknown_model(asked.model)
-        return asked
+        self.stats.asked_for(made.model)
+        if self._models and made.model not in self._models:
+            raise unknown_model(made.model)
+        return made
 
-    async def _send_answer(self, operation: str, asked: Question, connection: Connection) -> None:
-        behaviour, fault = self.behaviour, self._fault(asked.model)
+    async def _send_answer(self, operation: str | Native, asked_for: Question, connection: Connection) -> None:
+        behaviour, fault = self.behaviour, self._fault(asked_for.model)
         if behaviour.latency or behaviour.jitter:
             await asyncio.sleep(behaviour.latency + self._random.uniform(0, behaviour.jitter))
         if fault is not None and behaviour.status != 200:
@@ -160,7 +170,10 @@ class Vendor:
         if await faults.send_instead(fault, connection):
             return
         try:
-            found = answer(self._recordings, operation, asked, counted=self._counted)
+            if isinstance(operation, str):
+                found = answer(self._recordings, operation, asked_for, counted=self._counted)
+            else:
+                found = native_answer(operation, asked_for, counted=self._counted)
         except NoRecordingError as error:
             raise Refusal(501, str(error)) from None
         self.stats.answered(200)
@@ -172,8 +185,10 @@ class Vendor:
             self.stats.prompt_tokens += found.prompt_tokens
             self.stats.completion_tokens += found.completion_tokens
 
-    def _check_key(self, headers: dict[str, str]) -> None:
+    def _check_key(self, headers: dict[str, str], operation: str | Native = "") -> None:
         scheme, _, key = headers.get("authorization", "").partition(" ")
+        if not isinstance(operation, str):
+            scheme, key = "bearer", key_of(operation, headers)
         if self._api_keys and (scheme.lower() != "bearer" or key not in self._api_keys):
             raise wrong_key(key)
 

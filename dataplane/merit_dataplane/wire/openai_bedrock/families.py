@@ -1,7 +1,7 @@
 """What the models behind Bedrock can do that its format doesn't tell, by the name in a model's id.
 
-An id may be bare, an inference profile's (`us.anthropic.…`) or an ARN. An application profile's ARN names no model: for
-it the first way of each list is taken that every model of today has.
+An id may be bare, an inference profile's (`us.anthropic.…`) or an ARN. An application profile's ARN names no model: it
+is taken for one of Claude's that knows no schemas, which asks for the least that most models there can do.
 """
 
 import re
@@ -18,7 +18,8 @@ _ADAPTIVE = re.compile(r"anthropic\.claude-(?:(?:haiku|sonnet|opus)-4-[6-9]|(?:h
 _CLAUDE = re.compile(r"anthropic\.claude")
 _NOVA = re.compile(r"amazon\.nova")
 _GPT_OSS = re.compile(r"openai\.gpt")
-_FORCED = re.compile(r"anthropic\.claude|amazon\.nova|mistral\.")
+_HIDDEN = "application-inference-profile"
+_FORCED = re.compile(rf"anthropic\.claude|amazon\.nova|mistral\.|{_HIDDEN}")
 """https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolChoice.html"""
 
 
@@ -54,5 +55,4 @@ def can_be_forced(model: str) -> bool:
 
 def format_of_thoughts(model: str) -> str:
     """OpenRouter's name of what its thoughts look like. A profile's ARN hides the model: most that sign are Claude."""
-    hidden = "application-inference-profile" in model
-    return "anthropic-claude-v1" if is_claude(model) or hidden else "unknown"
+    return "anthropic-claude-v1" if is_claude(model) or _HIDDEN in model else "unknown"

@@ -158,7 +158,9 @@ def test_while_it_thinks_there_is_no_temperature() -> None:
     assert "top_k" not in made["additionalModelRequestFields"]
 
 
-@pytest.mark.parametrize(("model", "choice"), [(OLD_CLAUDE, {"any": {}}), (NOVA, {"any": {}}), (LLAMA, None)])
+@pytest.mark.parametrize(
+    ("model", "choice"), [(OLD_CLAUDE, {"any": {}}), (NOVA, {"any": {}}), (PROFILE, {"any": {}}), (LLAMA, None)]
+)
 def test_a_schema_is_a_tool_where_the_model_knows_no_other(model: str, choice: Any) -> None:
     config = sent({**WANTS_SCHEMA, "tools": [WEATHER]}, model=model)["toolConfig"]
     assert config["tools"][0] == SPEC

@@ -1,0 +1,110 @@
+"""Vendors' own protocols beside OpenAI's: Amazon Bedrock's Converse and Cohere's v2, from recorded answers."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import msgspec
+
+from merit_dataplane.fake_provider.errors import Refusal
+from merit_dataplane.fake_provider.question import InvalidQuestionError, Question
+
+_CONVERSE = re.compile(r"/model/(?P<model>[^/]+)/converse(?P<stream>-stream)?")
+_COHERE = {"/v2/chat": "chat", "/v2/embed": "embeddings"}
+_CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/,]+)/")
+_EXCEPTIONS = {
+    400: "ValidationException",
+    401: "UnrecognizedClientException",
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    408: "ModelTimeoutException",
+    429: "ThrottlingException",
+    500: "InternalServerException",
+    503: "ServiceUnavailableException",
+}
+_encode = msgspec.json.Encoder().encode
+
+
+class Native(NamedTuple):
+    """One request's protocol."""
+
+    protocol: str
+    """bedrock or cohere."""
+    operation: str
+    """chat or embeddings."""
+    model: str = ""
+    """Where the URL names it."""
+    stream: bool = False
+    """Where the URL says it."""
+
+
+def native_of(raw_path: str) -> Native | None:
+    """What a path that is not OpenAI's asks for; None where it is nobody's. `raw_path` is percent-encoded."""
+    if found := _CONVERSE.fullmatch(raw_path):
+        return Native("bedrock", "chat", unquote(found["model"]), found["stream"] is not None)
+    operation = _COHERE.get(raw_path)
+    return Native("cohere", operation) if operation else None
+
+
+def key_of(native: Native, headers: Mapping[str, str]) -> str:
+    """What the request proves itself by: a bearer key, or the id of the key that signed it."""
+    given = headers.get("authorization", "")
+    signed = _CREDENTIAL.match(given) if native.protocol == "bedrock" else None
+    return signed[1] if signed else given.partition(" ")[2]
+
+
+def asked(native: Native, document: dict[str, Any]) -> Question:
+    """The request, as far as it matters which recording answers it. Raises InvalidQuestionError."""
+    try:
+        return _READERS[native.protocol](native, document)
+    except (msgspec.ValidationError, AttributeError, TypeError, KeyError) as error:
+        raise InvalidQuestionError(f"Invalid request: {error}.") from None
+
+
+def refused(native: Native, refusal: Refusal, message: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of an error in the vendor's own shape."""
+    if native.protocol == "bedrock":
+        name = _EXCEPTIONS.get(
+            refusal.status, "InternalServerException" if refusal.status >= 500 else "ValidationException"
+        )
+        return [(b"x-amzn-errortype", f"{name}:http://internal.amazon.com/".encode())], _encode({"message": message})
+    return [], _encode({"id": "00000000-0000-0000-0000-000000000000", "message": message})
+
+
+def _of_bedrock(native: Native, document: dict[str, Any]) -> Question:
+    messages = document.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise InvalidQuestionError("The conversation must have at least one message")
+    specs = [tool["toolSpec"] for tool in (document.get("toolConfig") or {}).get("tools", ()) if "toolSpec" in tool]
+    return Question(
+        model=native.model,
+        messages=[*({"role": "system", **block} for block in document.get("system", ())), *map(_turn, messages)],
+        stream=native.stream,
+        stream_options={"include_usage": True},
+        tools=[{"function": {"name": spec["name"]}} for spec in specs] or None,
+        response_format={"type": "json_schema"} if (document.get("outputConfig") or {}).get("textFormat") else None,
+    )
+
+
+def _turn(turn: dict[str, Any]) -> dict[str, Any]:
+    answers_tool = any("toolResult" in block for block in turn["content"])
+    return {"role": "tool" if answers_tool else turn["role"], "content": turn["content"]}
+
+
+def _of_cohere(native: Native, document: dict[str, Any]) -> Question:
+    if native.operation == "embeddings":
+        texts = document.get("texts")
+        if not texts:
+            raise InvalidQuestionError("invalid request: texts must be set")
+        return msgspec.convert({"model": document.get("model"), "input": texts}, Question)
+    if not document.get("messages"):
+        raise InvalidQuestionError("invalid request: messages must be set")
+    fields = ("model", "messages", "stream", "tools", "response_format")
+    kept: dict[str, Any] = {name: document[name] for name in fields if name in document}
+    if document.get("tool_choice") == "NONE":
+        kept["tool_choice"] = "none"
+    return msgspec.convert({**kept, "stream_options": {"include_usage": True}}, Question)
+
+
+_READERS: Mapping[str, Callable[[Native, dict[str, Any]], Question]] = {"bedrock": _of_bedrock, "cohere": _of_cohere}
