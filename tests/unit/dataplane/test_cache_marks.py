@@ -287,3 +287,26 @@ async def test_never_more_than_four_marks() -> None:
     assert "cachePoint" in sent["toolConfig"]["tools"][-1]
     assert "cachePoint" in sent["system"][-1]
     assert "cachePoint" in sent["messages"][-1]["content"][-1]
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_client_of_anthropics_gets_marks_too() -> None:
+    asked = {
+        "model": "chat",
+        "max_tokens": 20,
+        "system": SYSTEM,
+        "tools": [{"name": "look", "description": "d" * 6000, "input_schema": {"type": "object"}}],
+        "messages": [{"role": "user", "content": "Why is that so? " * 1500}],
+    }
+    async with cached("Anthropic") as (merit, cache, vendor):
+        for _ in range(2):
+            answer = await merit.post(asked, path="/v1/messages")
+            assert answer.status_code == 200
+    assert cache.marks == [3, 2], "by the model's own count the tools alone are too short"
+    sent = json.loads(vendor.bodies[0])
+    assert sent["system"] == [{"type": "text", "text": SYSTEM, "cache_control": MARK}]
+    assert sent["tools"][0]["cache_control"] == MARK
+    assert sent["messages"][0]["content"] == [
+        {"type": "text", "text": asked["messages"][0]["content"], "cache_control": MARK}  # type: ignore[index]
+    ]
+    assert answer.json()["usage"]["cache_read_input_tokens"] == 3500
