@@ -1,6 +1,7 @@
 """What is known of one request while it is served, and its last words: account, log line, metrics."""
 
 import asyncio
+import copy
 import random
 import time
 from typing import TYPE_CHECKING
@@ -38,12 +39,16 @@ CLIENT_GONE = 499
 _random = random.Random()  # noqa: S311 # an identity, not a secret
 
 
+def _new_id() -> str:
+    return f"req_{(int(time.time()) << 64) + _random.getrandbits(64):024x}"
+
+
 class Exchange:
     """One request. Lives as long as it does, belongs to one task."""
 
     __slots__ = (
         "attempted", "attempts", "bid", "billed_at", "byline", "cache", "call", "charge", "consumer", "cost",
-        "endpoint", "error", "estimated", "failures", "first_token", "forced_tier", "grant", "id", "loop",
+        "endpoint", "error", "estimated", "failures", "first_token", "flown", "forced_tier", "grant", "id", "loop",
         "placement", "prefix", "route", "saved", "started", "state_budget", "status", "tables", "target", "tier",
         "usage", "waits_for",
     )  # fmt: skip
@@ -51,7 +56,7 @@ class Exchange:
     def __init__(self, tables: Tables | None):
         self.loop = asyncio.get_running_loop()
         self.started = self.loop.time()
-        self.id = f"req_{(int(time.time()) << 64) + _random.getrandbits(64):024x}"
+        self.id = _new_id()
         self.tables = tables
         self.consumer: ConsumerPlan | None = None
         self.call: Call | None = None
@@ -81,6 +86,8 @@ class Exchange:
         self.status = 0
         self.first_token = 0.0
         self.error = ""
+        self.flown: Exchange | None = None
+        """The call that was made for this request and all like it: that one's account is this one's."""
 
         self.attempted = 0.0
         """`loop.time()` at which the last attempt began; 0 before the first."""
@@ -94,6 +101,14 @@ class Exchange:
         if self.state_budget is None:
             self.state_budget = state.budget()
         return self.state_budget
+
+    def fork(self, *, anew: bool) -> "Exchange":
+        """For a call that goes on without this request. `anew`: as another request than this one."""
+        forked = copy.copy(self)
+        forked.failures = []
+        if anew:
+            forked.id = _new_id()
+        return forked
 
     def asks(self, bid: Bid, endpoint: EndpointPlan) -> None:
         """An attempt begins."""

@@ -7,7 +7,7 @@ A request takes the tables of one snapshot at its start and keeps them: a push n
 
 import asyncio
 import logging
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from typing import Any
 
 from merit_dataplane.caching.exact import ExactStore
@@ -17,7 +17,7 @@ from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.resilience.guard import Guard, Receive
 from merit_dataplane.snapshots.holder import SnapshotHolder
-from merit_dataplane.snapshots.tables import Headers
+from merit_dataplane.snapshots.tables import Headers, RoutePlan
 from merit_dataplane.stages.admission import Admission
 from merit_dataplane.stages.answers import Answers
 from merit_dataplane.stages.failover import Failover
@@ -31,7 +31,7 @@ from merit_dataplane.upstream.attempt import Stream
 from merit_dataplane.upstream.client import UpstreamClient
 from merit_dataplane.wire.clients import CLIENTS, ClientDialect
 from merit_dataplane.wire.errors import RequestError
-from merit_dataplane.wire.openai_request import Operation
+from merit_dataplane.wire.openai_request import Call, Operation
 
 Scope = MutableMapping[str, Any]
 log = logging.getLogger("merit.request")
@@ -55,7 +55,7 @@ class RequestPath:
         self._responses, self._admission = Responses(), admission
         self._answers = Answers(cache, ledger, self._responses)
         self._failover = Failover(client, ledger)
-        self._relay = Relay(self._responses, self._answers)
+        self._relay = Relay(self._responses)
         self._streams = StreamRelay(self._responses, ledger)
 
     @property
@@ -67,14 +67,21 @@ class RequestPath:
         """From now on it is."""
         self._responses.draining = True
 
+    async def close(self) -> None:
+        """Ends what no client waits for."""
+        await self._answers.close()
+
     async def serve(self, scope: Scope, receive: Receive, send: Send, operation: Operation) -> None:
         """One request, from its head to its account."""
         exchange, client = Exchange(self._holder.tables), CLIENTS[operation]
         if client.renders is not None:
             send = Rendering(send, exchange, client.renders)
+        await self._to_its_account(exchange, send, self._stages(exchange, scope, receive, send, client))
+
+    async def _to_its_account(self, exchange: Exchange, send: Send, stages: Awaitable[None]) -> None:
         self._ledger.in_flight += 1
         try:
-            await self._stages(exchange, scope, receive, send, client)
+            await stages
         except RequestError as refusal:
             await self._responses.refuse(exchange, send, refusal)
         except asyncio.CancelledError:
@@ -92,7 +99,8 @@ class RequestPath:
             self._ledger.in_flight -= 1
             if exchange.grant is not None:
                 self._admission.settle(exchange, exchange.grant)
-            exchange.close(self._ledger, self._log)
+            if exchange.flown is None:
+                exchange.close(self._ledger, self._log)
 
     async def _stages(
         self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, client: ClientDialect
@@ -109,19 +117,35 @@ class RequestPath:
             exchange.call, further = call, tuple(rest)
         exchange.route = route
 
-        key = self._answers.key(exchange, route, call, consumer, headers)
-        if key is not None and (kept := self._answers.find(key, exchange.started)) is not None:
-            return await self._answers.replay(exchange, send, kept)
+        wanted = self._answers.wanted(exchange, route, call, consumer, headers)
+        if wanted is None:
+            return await self._answer(exchange, route, call, further, headers, receive, send)
 
-        if consumer.account is not None:
+        async def go(flown: Exchange, receive: Receive, send: Send) -> None:
+            answer = self._answer(flown, route, call, further, headers, receive, send)
+            await self._to_its_account(flown, send, answer)
+
+        return await self._answers.serve(wanted, exchange, receive, send, go)
+
+    async def _answer(  # noqa: PLR0917 # the stages' own order
+        self,
+        exchange: Exchange,
+        route: RoutePlan,
+        call: Call,
+        further: tuple[Leg, ...],
+        headers: Headers,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Admit, classify, dispatch, attempt, relay: an answer that somebody has to be asked for."""
+        consumer = exchange.consumer
+        if consumer is not None and consumer.account is not None:
             await self._admission.admit(exchange, consumer.account, route, call, headers)
         with Guard(receive, total_seconds=route.total_seconds) as guard:
             try:
                 if further:
-                    answer, endpoint = await self._failover.answer_of_any(
-                        exchange, ((route, call), *further), headers, guard
-                    )
-                    key = key if exchange.route is route else None  # another model's answer is not this one's
+                    chain = ((route, call), *further)
+                    answer, endpoint = await self._failover.answer_of_any(exchange, chain, headers, guard)
                 else:
                     order = ranked(exchange, route, call, headers, self._ledger)
                     answer, endpoint = await self._failover.first_answer(exchange, order, route, call, guard)
@@ -131,4 +155,4 @@ class RequestPath:
                 guard.forgive()  # raises again what isn't the guard's: only a client that is gone or stuck gets here
                 exchange.status = CLIENT_GONE
                 return None
-        return await self._relay.whole(exchange, answer, call, key, send)
+        return await self._relay.whole(exchange, answer, call, send)

@@ -152,6 +152,7 @@ async def run(settings: Settings) -> None:
         await asyncio.gather(*followers, return_exceptions=True)
         admin.should_exit = True
         await admin_task
+        await gateway.path.close()
         await gateway.recorder.save()
         if disk is not None:
             await disk.flush()

@@ -27,6 +27,21 @@ stringData: {{key: {PROVIDER_KEY}}}
 """
 
 
+def consumer(name: str, key: str, *, namespace: str = "default", routes: str = "", extra: str = "") -> str:
+    """A Consumer with its key."""
+    return f"""
+apiVersion: merit.dev/v1alpha1
+kind: Consumer
+metadata: {{name: {name}, namespace: {namespace}}}
+spec: {{apiKeys: [{{name: {name}-keys, key: key}}]{routes}{extra}}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: {name}-keys, namespace: {namespace}}}
+stringData: {{key: {key}}}
+"""
+
+
 def provider(name: str, *urls: str, namespace: str = "default", extra: str = "", protocol: str = "OpenAI") -> str:
     """A Provider; `extra` are more fields of its spec, in YAML flow style."""
     endpoints = ", ".join(f'{{name: e{i}, url: "{url}"}}' for i, url in enumerate(urls))

@@ -122,7 +122,7 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
         problems += duplicates.twice(refs, ("spec", "tiers", t, "candidates"), "candidate")
     if problems:
         return tuple(problems)
-    timeouts, typical, cache = spec.timeouts, spec.typical_request, spec.cache
+    timeouts, typical, exact = spec.timeouts, spec.typical_request, spec.cache.exact if spec.cache else None
     feedback = spec.feedback or FeedbackPolicy()
     return RouteEntry(
         generation=resource.generation,
@@ -132,7 +132,10 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
         first_byte_ms=_ms(timeouts.first_byte if timeouts else None, 0),
         idle_ms=_ms(timeouts.idle if timeouts else None, 0),
         total_ms=_ms(timeouts.total if timeouts else None, 120_000),
-        cache_ttl_ms=milliseconds(cache.exact.ttl) if cache and cache.exact else 0,
+        cache_ttl_ms=milliseconds(exact.ttl) if exact else 0,
+        cache_stale_ms=milliseconds(exact.stale_while_revalidate or "0s") if exact else 0,
+        cache_shared=exact is not None and exact.scope == "Route",
+        cache_generation=(exact and exact.generation) or "",
         typical_input_tokens=typical.input_tokens if typical else 300,
         typical_output_tokens=typical.output_tokens if typical else 60,
         max_price=_ceilings(spec.max_price) if spec.max_price else None,
@@ -241,4 +244,5 @@ def _consumer(resource: Resource, spec: ConsumerSpec) -> Entry | tuple[Problem, 
             )
             for budget in spec.budgets
         ),
+        cache_generation=spec.cache.generation if spec.cache else "",
     )

@@ -263,6 +263,11 @@ class RouteEntry(Entry, frozen=True):
     total_ms: int = 120_000
     cache_ttl_ms: int = 0
     """Exact cache; 0 is off."""
+    cache_stale_ms: int = 0
+    """After that, while the answer is fetched anew."""
+    cache_shared: bool = False
+    """By all consumers of the route."""
+    cache_generation: str = ""
     typical_input_tokens: int = 300
     typical_output_tokens: int = 60
     max_price: PriceCeilings | None = None
@@ -306,6 +311,7 @@ class ConsumerEntry(Entry, frozen=True):
     tokens_per_minute: int = 0
     concurrent_requests: int = 0
     budgets: tuple[Budget, ...] = ()
+    cache_generation: str = ""
 
 
 class Snapshot(Entry, frozen=True):

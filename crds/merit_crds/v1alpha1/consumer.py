@@ -11,6 +11,14 @@ class RouteRef(ObjectRef):
     """A ModelRoute that the consumer may call."""
 
 
+class ConsumerCache(Part):
+    """What is kept of this consumer's answers."""
+
+    generation: Name = Field(
+        description="Change it to any other name, and no answer that was kept for this consumer before is served again."
+    )
+
+
 class ConsumerLimits(Part):
     """How much of the fleet the consumer may use: all data-plane pods together."""
 
@@ -63,3 +71,4 @@ class ConsumerSpec(Part):
         description="What it may spend; all of them hold.",
         json_schema_extra=listed(keys=("period",)),
     )
+    cache: ConsumerCache | None = Field(default=None, description="What is kept of this consumer's answers.")

@@ -236,9 +236,21 @@ class RetryPolicy(Part):
 
 
 class ExactCache(Part):
-    """Identical requests of one consumer share an answer."""
+    """Identical requests share an answer, one that is streamed and one that is not alike."""
 
     ttl: Duration = Field(description="How long an answer may be served again.")
+    stale_while_revalidate: Duration | None = Field(
+        default=None,
+        description="How long after that it may still be served while it is fetched anew; default 0s.",
+    )
+    scope: Literal["Consumer", "Route"] = Field(
+        default="Consumer",
+        description="Whose requests share answers. Consumer: those of one consumer. Route: those of all consumers of "
+        "this route, who then may see each other's answers; default Consumer.",
+    )
+    generation: Name | None = Field(
+        default=None, description="Change it to any other name, and no answer that was kept before is served again."
+    )
 
 
 class CachePolicy(Part):

@@ -1,58 +1,87 @@
-"""The exact cache of one pod: least recently used, bounded by bytes, with a time to live."""
+"""The exact cache's first level, in the pod: bounded by bytes, and who is asked for often stays.
+
+A new entry enters a small window, least recently used first out. What leaves it is admitted to the main part only if it
+was asked for at least as often as what would have to go there (W-TinyLFU): a burst of questions that are asked once
+does not wash out those that are asked every minute.
+"""
 
 from collections import OrderedDict
-from typing import NamedTuple
 
-from merit_dataplane.feedback.answer_id import Byline
+from merit_dataplane.caching.entry import Entry
+from merit_dataplane.caching.frequency import Frequency
 
-_OVERHEAD_BYTES = 200
-
-
-class Kept(NamedTuple):
-    """One answer."""
-
-    body: bytes
-    """What a hit gets: the provider's body with a cost of nothing."""
-    headers: tuple[tuple[bytes, bytes], ...]
-    """Response headers that say who answered."""
-    cost: int
-    """Pico-dollars that it cost, and that a hit saves."""
-    expires: float
-    """`loop.time()`."""
-    byline: Byline
-    """Of who wrote it: a hit is scored as its answer."""
+_WINDOW_SHARE = 16
+"""A sixteenth of all bytes."""
 
 
 class ExactStore:
     """Answers by key, at most `capacity` bytes."""
 
     def __init__(self, capacity: int):
-        self._capacity = capacity
-        self._kept: OrderedDict[bytes, Kept] = OrderedDict()
-        self.bytes = 0
+        self._most_window = capacity // _WINDOW_SHARE
+        self._most_main = capacity - self._most_window
+        self._largest = capacity // 10
+        self._window: OrderedDict[bytes, Entry] = OrderedDict()
+        self._main: OrderedDict[bytes, Entry] = OrderedDict()
+        self._window_bytes = self._main_bytes = 0
+        self._asked = Frequency()
 
-    def get(self, key: bytes, now: float) -> Kept | None:
-        """The answer, unless it has expired."""
-        kept = self._kept.get(key)
-        if kept is None:
-            return None
-        if kept.expires <= now:
-            self._drop(key)
-            return None
-        self._kept.move_to_end(key)
-        return kept
+    def __len__(self) -> int:
+        return len(self._window) + len(self._main)
 
-    def put(self, key: bytes, kept: Kept) -> None:
-        """Keeps an answer; the least recently used make room. One larger than a tenth of all is not kept."""
-        size = len(kept.body) + _OVERHEAD_BYTES
-        if size > self._capacity // 10:
+    @property
+    def size(self) -> int:
+        """Bytes that all entries take, about."""
+        return self._window_bytes + self._main_bytes
+
+    def get(self, key: bytes, now: float) -> Entry | None:
+        """The answer, unless it may no longer be served. `now`: epoch second."""
+        self._asked.add(key)
+        part = self._main if key in self._main else self._window
+        entry = part.get(key)
+        if entry is None:
+            return None
+        if not entry.usable(now):
+            self.drop(key)
+            return None
+        part.move_to_end(key)
+        return entry
+
+    def put(self, key: bytes, entry: Entry) -> None:
+        """Keeps an answer; others make room. One larger than a tenth of all is not kept."""
+        self.drop(key)
+        if entry.size > self._largest:
             return
-        if key in self._kept:
-            self._drop(key)
-        self._kept[key] = kept
-        self.bytes += size
-        while self.bytes > self._capacity:
-            self._drop(next(iter(self._kept)))
+        self._window[key] = entry
+        self._window_bytes += entry.size
+        while self._window_bytes > self._most_window and self._window:
+            leaver, left = self._window.popitem(last=False)
+            self._window_bytes -= left.size
+            self._admit(leaver, left)
 
-    def _drop(self, key: bytes) -> None:
-        self.bytes -= len(self._kept.pop(key).body) + _OVERHEAD_BYTES
+    def drop(self, key: bytes) -> bool:
+        """Forgets an answer. Whether there was one."""
+        if (entry := self._window.pop(key, None)) is not None:
+            self._window_bytes -= entry.size
+            return True
+        if (entry := self._main.pop(key, None)) is not None:
+            self._main_bytes -= entry.size
+            return True
+        return False
+
+    def _admit(self, key: bytes, entry: Entry) -> None:
+        wanted = self._asked.of(key)
+        spared: list[bytes] = []
+        freed = 0
+        for other, kept in self._main.items():  # the least recently used first
+            if self._main_bytes - freed + entry.size <= self._most_main:
+                break
+            if self._asked.of(other) > wanted:
+                self._main.move_to_end(other)
+                return
+            spared.append(other)
+            freed += kept.size
+        for other in spared:
+            self._main_bytes -= self._main.pop(other).size
+        self._main[key] = entry
+        self._main_bytes += entry.size

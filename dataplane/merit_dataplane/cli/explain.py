@@ -93,4 +93,4 @@ def _anybody(tables: Tables, route: RoutePlan, call: Call) -> ConsumerPlan:
     routes |= dict.fromkeys(route.models, route)
     if not {call.model, call.model.rpartition(":")[0]} & set(route.models):
         routes[call.model] = route
-    return ConsumerPlan(key="", routes=routes, account=None)
+    return ConsumerPlan(key="", routes=routes, account=None, cache_scope=())

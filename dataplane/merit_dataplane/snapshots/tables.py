@@ -185,6 +185,21 @@ class TierPlan:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class CachePlan:
+    """How long answers of a route are kept, and whose they are."""
+
+    seconds: float
+    stale_seconds: float
+    """After these, while they are fetched anew."""
+    shared: bool
+    """By all consumers of the route."""
+    scope: tuple[bytes, ...]
+    """What of the route is part of every key."""
+    headers: frozenset[bytes]
+    """Names of the request's headers by which its tier may be chosen."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RoutePlan:
     """One route."""
 
@@ -194,7 +209,7 @@ class RoutePlan:
     tiers: tuple[TierPlan, ...]
     attempts: int
     total_seconds: float
-    cache_seconds: float
+    cache: CachePlan | None
     steerable: bool
 
 
@@ -206,6 +221,8 @@ class ConsumerPlan:
     routes: Mapping[str, RoutePlan]
     account: ConsumerAccount | None
     """What it has used; None where it has no limits."""
+    cache_scope: tuple[bytes, ...]
+    """What of the consumer is part of the keys of its own answers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -276,7 +293,7 @@ class Builder:
                 tiers=tuple(self._tier(key, route, tier, providers, prices) for tier in route.tiers),
                 attempts=route.attempts,
                 total_seconds=route.total_ms / 1000,
-                cache_seconds=route.cache_ttl_ms / 1000,
+                cache=_cache(key, route),
                 steerable=route.steerable,
             )
             yield
@@ -479,8 +496,12 @@ class Builder:
                 for model in routes[route].models:
                     names.setdefault(model, routes[route])
         limits = Limits.of(entry)
-        account = self._live.consumers.of(key, limits) if limits is not None else None
-        plan = ConsumerPlan(key=key, routes=names, account=account)
+        plan = ConsumerPlan(
+            key=key,
+            routes=names,
+            account=self._live.consumers.of(key, limits) if limits is not None else None,
+            cache_scope=(key.encode(), entry.cache_generation.encode()),
+        )
         for credential in entry.api_keys:
             digest = hashlib.sha256(self._credentials[credential.ref].encode()).digest()
             consumers.setdefault(digest, plan)
@@ -494,6 +515,19 @@ def _url(base: str, path: str, query: list[tuple[str, str]]) -> str:
 def _spellings(key: str) -> tuple[bytes, ...]:
     """As it is, and as a URL has it."""
     return tuple(dict.fromkeys(spelt.encode() for spelt in (key, quote_plus(key)) if spelt))
+
+
+def _cache(key: str, route: RouteEntry) -> CachePlan | None:
+    if not route.cache_ttl_ms:
+        return None
+    conditions = (condition for tier in route.tiers for condition in tier.when)
+    return CachePlan(
+        seconds=route.cache_ttl_ms / 1000,
+        stale_seconds=route.cache_stale_ms / 1000,
+        shared=route.cache_shared,
+        scope=(key.encode(), route.cache_generation.encode()),
+        headers=frozenset(name.encode() for condition in conditions for name, _ in condition.headers),
+    )
 
 
 def _check(price: ModelPrice) -> None:

@@ -1,56 +1,338 @@
-"""The cache stage: answers that are found, replayed, kept."""
+"""The cache stage: an answer that is kept, one that others are waiting for already, or a new one for all who ask.
 
-import re
+bypass       the route has no cache for it, or the client wants none
+hit          kept, and still fresh
+stale        kept, and served while it is fetched anew
+coalesced    of an identical request under way
+miss         asked for; who asks for the same meanwhile gets it, too
+"""
 
-from merit_crds.pricing import CostDetails
-from merit_dataplane.caching.exact import ExactStore, Kept
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import msgspec
+
+from merit_crds.pricing import CostDetails, usd
+from merit_dataplane.caching.controls import Controls, controls
+from merit_dataplane.caching.entry import Entry
+from merit_dataplane.caching.exact import ExactStore
+from merit_dataplane.caching.flight import Flight, Follower
 from merit_dataplane.caching.key import exact_key
-from merit_dataplane.exchange import Exchange
+from merit_dataplane.exchange import CLIENT_GONE, Exchange
+from merit_dataplane.feedback.answer_id import Byline
 from merit_dataplane.observability.ledger import Ledger
-from merit_dataplane.snapshots.tables import ConsumerPlan, Headers, RoutePlan, Target
-from merit_dataplane.stages.responses import JSON, Responses, Send
-from merit_dataplane.wire.openai_request import Call
+from merit_dataplane.resilience.guard import Guard, Receive, Verdict
+from merit_dataplane.snapshots.tables import CachePlan, ConsumerPlan, Headers, RoutePlan
+from merit_dataplane.stages.responses import Responses, Send
+from merit_dataplane.wire.errors import RequestError
+from merit_dataplane.wire.openai_request import Call, Operation
 from merit_dataplane.wire.openai_response import with_cost
+from merit_dataplane.wire.openai_stream import StreamTranslator
+from merit_dataplane.wire.openai_whole import stream_of, whole_of
 
 _NOTHING = CostDetails(input=0, output=0, request=0)
-_NO_CACHE = re.compile(rb"(?i)\bno-(store|cache)\b")
+_STREAMS = frozenset({Operation.CHAT, Operation.COMPLETIONS})
+_JSON, _SSE = b"application/json", b"text/event-stream; charset=utf-8"
+_CLIENT_STALL_SECONDS = 60.0
+_FOREVER_SECONDS = 1e7
+"""The call has its own limits."""
+_REFUSED = frozenset({"content_filter", "error"})
+_OWN = frozenset({
+    b"content-length", b"connection", b"x-request-id", b"x-merit-request-id", b"x-merit-snapshot", b"x-merit-cache", b"x-merit-cost",
+    b"x-merit-expected-cost", b"x-merit-attempts", b"x-merit-placement",
+})  # fmt: skip
+"""Headers of an answer that are not those of another request's."""
+
+Go = Callable[[Exchange, Receive, Send], Awaitable[None]]
+"""The rest of the path, from classification to the account."""
+
+
+class Wanted(NamedTuple):
+    """What a request wants of the cache."""
+
+    key: bytes
+    plan: CachePlan
+    controls: Controls
 
 
 class Answers:
-    """Of one process: its store, and how requests use it."""
+    """Of one process: what it keeps, and the calls under way that requests share."""
 
     def __init__(self, store: ExactStore, ledger: Ledger, responses: Responses):
         self._store, self._ledger, self._responses = store, ledger, responses
+        self._flights: dict[bytes, Flight] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def key(
+    def wanted(
         self, exchange: Exchange, route: RoutePlan, call: Call, consumer: ConsumerPlan, headers: Headers
-    ) -> bytes | None:
-        """The key under which an answer may be found or kept; None where neither is wanted."""
-        if not route.cache_seconds or call.stream:
+    ) -> Wanted | None:
+        """None where the cache is passed by. Raises RequestError (400) for controls that make no sense."""
+        plan = route.cache
+        if plan is None:
             return None
-        bypass = any(name == b"cache-control" and _NO_CACHE.search(value) for name, value in headers)
-        key = None if bypass else exact_key(call, consumer=consumer.key, route=route.key)
-        exchange.cache = "miss" if key else "bypass"
+        asked = controls(headers, call.fields.get("cache"))
+        key = None
+        if (asked.reads or asked.writes) and (not call.stream or call.operation in _STREAMS):
+            owner = () if plan.shared else consumer.cache_scope
+            chosen = sorted(header for header in headers if header[0] in plan.headers) if plan.headers else ()
+            given = (part for header in chosen for part in header)
+            scope = (*plan.scope, *owner, asked.namespace.encode(), *given)
+            key = exact_key(call, scope=scope, shared=plan.shared)
         if key is None:
+            exchange.cache = "bypass"
             self._ledger.cache[route.key, "bypass"] += 1
-        return key
+            return None
+        return Wanted(key, plan, asked)
 
-    def find(self, key: bytes, now: float) -> Kept | None:
-        """An answer that is still fresh."""
-        return self._store.get(key, now)
+    async def serve(self, wanted: Wanted, exchange: Exchange, receive: Receive, send: Send, go: Go) -> None:
+        """An answer from wherever it can be had."""
+        while True:
+            if wanted.controls.reads and (entry := self._found(wanted)) is not None:
+                fresh = entry.fresh(time.time())
+                if not fresh and wanted.key not in self._flights:
+                    self._fly(wanted, exchange.fork(anew=True), go, "refresh").stay()
+                return await self._replay(exchange, send, wanted, entry, "hit" if fresh else "stale")
+            if wanted.controls.only_cached:
+                raise RequestError(
+                    504,
+                    "No answer is kept for this request, and the client wants no other.",
+                    kind="server_error",
+                    code="not_cached",
+                    headers=((b"x-should-retry", b"false"),),
+                )
+            flight = self._flights.get(wanted.key) if wanted.controls.reads else None
+            first = flight is None or not flight.joinable
+            if flight is None or first:
+                flight = self._fly(wanted, exchange.fork(anew=False), go, "miss")
+                exchange.flown = flight.exchange
+            follower = flight.join()
+            try:
+                with Guard(receive, total_seconds=_FOREVER_SECONDS) as guard:
+                    if await self._follow(flight, follower, wanted, exchange, send, guard, first=first):
+                        return None
+            except asyncio.CancelledError:
+                guard.forgive()
+                exchange.status = CLIENT_GONE
+                return None
+            finally:
+                flight.leave(follower)
 
-    async def replay(self, exchange: Exchange, send: Send, kept: Kept) -> None:
-        """A hit."""
-        exchange.cache, exchange.saved, exchange.byline = "hit", kept.cost, kept.byline
+    async def close(self) -> None:
+        """Ends what is fetched for nobody in particular."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # ---- calls
+
+    def _fly(self, wanted: Wanted, flown: Exchange, go: Go, how: str) -> Flight:
+        """A call for this request and all like it."""
+        flown.cache = how
+        self._count(flown, how)
+        flight = self._flights[wanted.key] = Flight(flown)
+        task = asyncio.get_running_loop().create_task(self._flown(flight, wanted, flown, go))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return flight
+
+    async def _flown(self, flight: Flight, wanted: Wanted, flown: Exchange, go: Go) -> None:
+        route, entry = flown.route, None
+        try:
+            await go(flown, flight.receive, flight.send)
+            if wanted.controls.writes and flown.route is route:  # another model's answer is not this one's
+                entry = _kept(flight, wanted, flown)
+            if entry is not None:
+                self._store.put(wanted.key, entry)
+        finally:
+            if self._flights.get(wanted.key) is flight:
+                del self._flights[wanted.key]
+            flight.end(entry)
+
+    # ---- what a client gets
+
+    def _found(self, wanted: Wanted) -> Entry | None:
+        now = time.time()
+        entry = self._store.get(wanted.key, now)
+        return None if entry is None or now - entry.created > wanted.controls.max_age else entry
+
+    async def _follow(  # noqa: PLR0917 # one client of one flight
+        self,
+        flight: Flight,
+        follower: Follower,
+        wanted: Wanted,
+        exchange: Exchange,
+        send: Send,
+        guard: Guard,
+        *,
+        first: bool,
+    ) -> bool:
+        """Relays the call's answer. False: it was none for this request, which has to be made anew."""
+        call, flown = exchange.call, flight.exchange
+        if call is None or flown.call is None:
+            raise AssertionError("a request has been read before it looks for an answer")
+        same = (flown.call.stream, flown.call.wants_usage) == (call.stream, call.wants_usage)
+        if not first and not (same and call.stream):
+            await flight.over(follower)
+            if flight.entry is not None:
+                await self._replay(exchange, send, wanted, flight.entry, "coalesced")
+                return True
+        await flight.begun()
+        if not flight.status:
+            raise RequestError(500, "Merit failed to serve this.", kind="server_error")
+        if first:
+            exchange.id = flown.id  # an answer's id says whose it is
+        if first and wanted.controls.openrouter:
+            flight.headers += ((b"x-openrouter-cache-status", b"MISS"),)
+        if not first:
+            refused = flight.status >= 400 and not flown.attempts  # by Merit itself: others may be served
+            if (flight.status < 400 and not same) or (refused and flown.consumer is not exchange.consumer):
+                return False
+            exchange.cache, exchange.status = "coalesced", flight.status
+            exchange.byline = flown.target.byline if flown.target is not None else None
+            self._count(exchange, "coalesced")
+        if call.stream and flight.status == 200:
+            await self._relay_stream(flight, follower, exchange, send, guard, first=first)
+        else:
+            await self._relay_whole(flight, follower, exchange, send, first=first)
+        exchange.status, exchange.error = flight.status, flown.error
+        return True
+
+    async def _relay_stream(  # as above
+        self, flight: Flight, follower: Follower, exchange: Exchange, send: Send, guard: Guard, *, first: bool
+    ) -> None:
+        """As it comes. What one request paid costs the others nothing."""
+        headers, free = flight.headers, None
+        if not first:
+            kept = tuple(header for header in flight.headers if header[0] not in _OWN)
+            headers = tuple(self._responses.headers(exchange, kept))
+            if exchange.call is not None:
+                free = StreamTranslator(wants_usage=exchange.call.wants_usage, price=lambda _: _NOTHING)
+        exchange.status = flight.status
+        await send({"type": "http.response.start", "status": flight.status, "headers": list(headers)})
+        async for piece in flight.pieces(follower):
+            data = piece if free is None else free.feed(piece)
+            guard.limit(_CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE)
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+            guard.limit(_FOREVER_SECONDS, Verdict.CLIENT_GONE)
+        if not first and flight.exchange.cost is not None:
+            self._save(exchange, flight.exchange.cost.total)
+        guard.unwatch()
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _relay_whole(
+        self, flight: Flight, follower: Follower, exchange: Exchange, send: Send, *, first: bool
+    ) -> None:
+        body = b"".join([piece async for piece in flight.pieces(follower)])
+        if first:
+            await send({"type": "http.response.start", "status": flight.status, "headers": list(flight.headers)})
+            return await send({"type": "http.response.body", "body": body})
+        if flight.status == 200:
+            body = with_cost(body, _NOTHING)
+        if flight.exchange.cost is not None:
+            self._save(exchange, flight.exchange.cost.total)
+        kept = tuple(header for header in flight.headers if header[0] not in _OWN)
+        return await self._responses.send(exchange, send, flight.status, body, kept)
+
+    async def _replay(self, exchange: Exchange, send: Send, wanted: Wanted, entry: Entry, how: str) -> None:
+        call = exchange.call
+        if call is None:
+            raise AssertionError("a request has been read before it looks for an answer")
+        exchange.cache, exchange.byline = how, _byline(exchange, entry)
+        self._count(exchange, how)
+        self._save(exchange, entry.cost)
+        body, content_type = entry.body, entry.content_type
+        if call.stream and content_type != _SSE:
+            body, content_type = stream_of(entry.body, wants_usage=call.wants_usage), _SSE
+        now = time.time()
+        age, left = max(0, int(now - entry.created)), max(0, int(entry.fresh_until - now))
+        headers = [
+            (b"content-type", content_type),
+            *entry.headers,
+            (b"x-merit-cost", usd(0).encode()),
+            (b"age", b"%d" % age),
+        ]
+        if wanted.controls.openrouter:
+            headers += [
+                (b"x-openrouter-cache-status", b"HIT"),
+                (b"x-openrouter-cache-age", b"%d" % age),
+                (b"x-openrouter-cache-ttl", b"%d" % left),
+            ]
+        await self._responses.send(exchange, send, 200, body, tuple(headers))
+
+    def _count(self, exchange: Exchange, how: str) -> None:
         if exchange.route is not None:
-            self._ledger.cache[exchange.route.key, "hit"] += 1
-            self._ledger.saved[exchange.route.key] += kept.cost
-        await self._responses.send(exchange, send, 200, kept.body, (JSON, *kept.headers, (b"x-merit-cost", b"0")))
+            self._ledger.cache[exchange.route.key, how] += 1
 
-    def keep(self, key: bytes, exchange: Exchange, route: RoutePlan, target: Target, body: bytes) -> None:
-        """The answer to a miss, as the provider gave it."""
-        cost = exchange.cost.total if exchange.cost is not None else 0
-        guessed = exchange.usage if exchange.estimated else None
-        expires = exchange.loop.time() + route.cache_seconds
-        self._store.put(key, Kept(with_cost(body, _NOTHING, guessed), target.headers, cost, expires, target.byline))
-        self._ledger.cache[route.key, "miss"] += 1
+    def _save(self, exchange: Exchange, pico: int) -> None:
+        exchange.saved = pico
+        if exchange.route is not None:
+            self._ledger.saved[exchange.route.key] += pico
+
+
+def _kept(flight: Flight, wanted: Wanted, flown: Exchange) -> Entry | None:
+    """What is kept of an answer; None where it is none that could be served again."""
+    call, usage, target = flown.call, flown.usage, flown.target
+    whole = flight.whole()
+    if (
+        flight.status != 200
+        or flown.error
+        or flown.forced_tier
+        or whole is None
+        or usage is None
+        or target is None
+        or call is None
+    ):
+        return None
+    told = whole_of(whole, usage) if call.stream else whole
+    if told is None or not _served_again(told, call):
+        return None
+    body, content_type = with_cost(told, _NOTHING, usage if flown.estimated else None), _JSON
+    if call.stream and call.native is not None:  # what rides beside the translation is in no whole answer
+        free = StreamTranslator(wants_usage=call.wants_usage, price=lambda _: _NOTHING)
+        body, content_type = free.feed(whole), _SSE
+    now = time.time()
+    fresh = now + min(wanted.plan.seconds, wanted.controls.ttl)
+    return Entry(
+        body=body,
+        headers=target.headers,
+        content_type=content_type,
+        cost=flown.cost.total if flown.cost is not None else 0,
+        input_tokens=usage.input,
+        output_tokens=usage.all_output,
+        created=now,
+        fresh_until=fresh,
+        stale_until=fresh + wanted.plan.stale_seconds,
+        labels=target.labels,
+        consumer=flown.consumer.key if flown.consumer is not None else "",
+        tags=wanted.controls.tags,
+    )
+
+
+def _byline(exchange: Exchange, entry: Entry) -> Byline | None:
+    """Of who wrote it, while the route still knows that candidate."""
+    tiers = exchange.route.tiers if exchange.route is not None else ()
+    return next((t.byline for tier in tiers for t in tier.targets if t.labels == entry.labels), None)
+
+
+class _End(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class _Ends(msgspec.Struct):
+    choices: list[_End]
+
+
+_ends = msgspec.json.Decoder(_Ends)
+
+
+def _served_again(body: bytes, call: Call) -> bool:
+    """Whether every choice has ended well: an answer that a vendor's filter cut off is not to be repeated."""
+    if call.operation not in _STREAMS:
+        return True
+    try:
+        choices = _ends.decode(body).choices
+    except ValueError:
+        return False
+    return bool(choices) and all(choice.finish_reason and choice.finish_reason not in _REFUSED for choice in choices)

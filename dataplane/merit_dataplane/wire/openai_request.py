@@ -32,8 +32,8 @@ class Operation(StrEnum):
     RESPONSES = "responses"
 
 
-OURS = ("usage", "models", "provider")
-"""OpenRouter's fields: ours to heed, vendors refuse them."""
+OURS = ("usage", "models", "provider", "cache")
+"""OpenRouter's fields, and LiteLLM's: ours to heed, vendors refuse them."""
 _INPUT = {
     Operation.CHAT: "messages",
     Operation.COMPLETIONS: "prompt",

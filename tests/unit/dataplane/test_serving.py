@@ -14,13 +14,13 @@ import pytest_asyncio
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
 from merit_crds.pricing import price_version
-from merit_dataplane.fake_provider.behaviour import Behaviour
 from tests.support.gateway import Running, eventually, gateway, over, says, scripted, streams
 from tests.support.resources import (
     CONSUMER,
     CONSUMER_KEY,
     PROVIDER_KEY,
     candidate,
+    consumer,
     prices,
     provider,
     route,
@@ -368,97 +368,6 @@ async def test_expected_cost_learns_from_the_answers(vendors: Vendors) -> None:
         lines = [json.loads(line) for line in merit.log_text().splitlines()]
     gaps = [abs(Decimal(line["cost"]) - Decimal(line["expected_cost"])) for line in lines]
     assert gaps[-1] < gaps[0] / 2
-
-
-# ---- cache
-
-
-def cached(vendors: Vendors, *more: str, ttl: str = "60s") -> tuple[str, ...]:
-    chat = route("cheap", "middle", "dear", extra=f"cache: {{exact: {{ttl: {ttl}}}}}")
-    return (*vendors.resources(chat), *more)
-
-
-async def test_the_second_identical_request_is_a_hit_and_costs_nothing(vendors: Vendors) -> None:
-    async with gateway(*cached(vendors)) as merit:
-        body = {"model": "chat", "messages": HELLO}
-        first, second = await merit.post(body), await merit.post(body)
-        metrics = await merit.metrics()
-    assert [a.headers["x-merit-cache"] for a in (first, second)] == ["miss", "hit"]
-    assert vendors.cheap.stats.requests == 1
-    for name in ("x-merit-provider", "x-merit-model", "x-merit-route", "x-merit-tier", "content-type"):
-        assert first.headers.get_list(name) == second.headers.get_list(name)
-    assert second.headers["x-merit-cost"] == "0"
-    assert usage_in(second.content)["cost"] == 0
-    kept, told = usage_in(first.content), usage_in(second.content)
-    assert {k: v for k, v in kept.items() if "cost" not in k} == {k: v for k, v in told.items() if "cost" not in k}
-    assert first.json()["choices"] == second.json()["choices"]
-    assert 'merit_cache_requests_total{result="hit",route="default/chat"} 1.0' in metrics
-    assert 'merit_cache_requests_total{result="miss",route="default/chat"} 1.0' in metrics
-
-
-@pytest.mark.parametrize("directive", ["no-store", "no-cache", "No-Store", "max-age=0, no-cache"])
-async def test_a_client_can_bypass_the_cache(vendors: Vendors, directive: str) -> None:
-    async with gateway(*cached(vendors)) as merit:
-        body = {"model": "chat", "messages": HELLO}
-        await merit.post(body)
-        answer = await merit.post(body, cache_control=directive)
-        assert answer.headers["x-merit-cache"] == "bypass"
-    assert vendors.cheap.stats.requests == 2
-
-
-async def test_streams_and_errors_are_not_kept(vendors: Vendors) -> None:
-    vendors.cheap.behaviour = Behaviour(status=400)
-    async with gateway(*cached(vendors)) as merit:
-        body = {"model": "chat", "messages": HELLO}
-        assert [(await merit.post(body)).status_code for _ in range(2)] == [400, 400]
-        vendors.cheap.behaviour = Behaviour()
-        for _ in range(2):
-            assert (await merit.post({**body, "stream": True})).status_code == 200
-        assert (await merit.post(body)).headers["x-merit-cache"] == "miss"
-    assert vendors.cheap.stats.requests == 5
-
-
-async def test_an_answer_expires(vendors: Vendors) -> None:
-    async with gateway(*cached(vendors, ttl="30ms")) as merit:
-        body = {"model": "chat", "messages": HELLO}
-        await merit.post(body)
-        await asyncio.sleep(0.04)
-        assert (await merit.post(body)).headers["x-merit-cache"] == "miss"
-
-
-async def test_consumers_never_share(vendors: Vendors) -> None:
-    async with gateway(*cached(vendors, consumer("other", "another-consumer-key-0002"))) as merit:
-        body = {"model": "chat", "messages": HELLO}
-        await merit.post(body)
-        answer = await merit.post(body, key="another-consumer-key-0002")
-        assert answer.headers["x-merit-cache"] == "miss"
-        assert (await merit.post(body, key="another-consumer-key-0002")).headers["x-merit-cache"] == "hit"
-    assert vendors.cheap.stats.requests == 2
-
-
-@pytest.mark.parametrize("raw", [b'"\xff"', b"1e400"])
-async def test_a_request_without_canonical_form_is_served_past_the_cache(vendors: Vendors, raw: bytes) -> None:
-    async with scripted(says(b'{"choices":[]}')) as url:
-        chat = route("a", extra="cache: {exact: {ttl: 60s}}")
-        async with gateway(provider("a", url), prices("a", "1", "1"), chat, CONSUMER) as merit:
-            body = b'{"model":"chat","messages":[{"role":"user"}],"x":' + raw + b"}"
-            for _ in range(2):
-                answer = await merit.http.post(f"{merit.url}/v1/chat/completions", content=body, headers=auth())
-                assert (answer.status_code, answer.headers["x-merit-cache"]) == (200, "bypass")
-
-
-def consumer(name: str, key: str, *, namespace: str = "default", routes: str = "") -> str:
-    return f"""
-apiVersion: merit.dev/v1alpha1
-kind: Consumer
-metadata: {{name: {name}, namespace: {namespace}}}
-spec: {{apiKeys: [{{name: {name}-keys, key: key}}]{routes}}}
----
-apiVersion: v1
-kind: Secret
-metadata: {{name: {name}-keys, namespace: {namespace}}}
-stringData: {{key: {key}}}
-"""
 
 
 # ---- who may call what
