@@ -17,11 +17,12 @@ import msgspec
 from merit_dataplane.snapshots.tables import Headers
 from merit_dataplane.wire.errors import RequestError
 
+_TAGS = "x-merit-cache-tags"
 _MOST_TAGS = 16
 _TAG = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}")
 _NAMES = frozenset({
     b"cache-control", b"x-openrouter-cache", b"x-openrouter-cache-ttl", b"x-openrouter-cache-clear",
-    b"x-merit-cache-tags",
+    _TAGS.encode(),
 })  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def controls(headers: Headers, field: msgspec.Raw | None) -> Controls:
         value = raw.decode("latin-1").strip()
         if name == b"cache-control":
             found = _cache_control(found, value)
-        elif name == b"x-merit-cache-tags":
+        elif name == _TAGS.encode():
             found = found._replace(tags=_tags(value))
         else:
             found = _openrouter(found, name.decode(), value)
@@ -139,8 +140,7 @@ def _tags(value: str) -> tuple[str, ...]:
         shown = f"{wrong[:80]!r} is none" if wrong is not None else f"there are {len(tags)}"
         raise RequestError(
             400,
-            f"x-merit-cache-tags takes up to {_MOST_TAGS} names of 1 to 64 visible characters, with commas between "
-            f"them: {shown}.",
-            param="x-merit-cache-tags",
+            f"{_TAGS} takes up to {_MOST_TAGS} names of 1 to 64 visible characters, with commas between them: {shown}.",
+            param=_TAGS,
         )
     return tags
