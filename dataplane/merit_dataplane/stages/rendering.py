@@ -40,7 +40,8 @@ class Rendering:
         renderer = self._renderer = self._opens(self._exchange.call, self._exchange.id)
         headers = [*message["headers"], *renderer.headers]
         streams = any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
-        if streams and message["status"] == 200:
+        if streams and message["status"] == 200:  # one that is replayed has a length, in OpenAI's words
+            headers = [header for header in headers if header[0] != b"content-length"]
             return await self._send({**message, "headers": headers})
         self._start = {**message, "headers": headers}
         return None

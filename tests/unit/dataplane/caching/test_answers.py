@@ -302,6 +302,25 @@ async def test_a_request_without_canonical_form_is_served_past_the_cache(raw: by
                 assert (answer.status_code, how(answer)) == (200, "bypass")
 
 
+# ---- other protocols
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_anthropic_client_gets_its_answer_again_in_its_own_words(vendors: Vendors, stream: bool) -> None:
+    asked = {**BODY, "max_tokens": 50, "stream": stream}
+    async with gateway(*cached(vendors)) as merit:
+        answers = [await merit.post(asked, path="/v1/messages") for _ in range(2)]
+        assert how(await merit.post(BODY)) == "miss", "the same words of an OpenAI client are another question"
+    assert [how(a) for a in answers] == ["miss", "hit"]
+    if stream:
+        said = ["".join(d["delta"].get("text", "") for d in chunks(a.content) if d["type"] == "content_block_delta")
+                for a in answers]  # fmt: skip
+        assert chunks(answers[1].content)[-1]["type"] == "message_stop"
+    else:
+        said = [a.json()["content"][0]["text"] for a in answers]
+    assert said[0] == said[1] != ""
+
+
 # ---- what a client may say
 
 
