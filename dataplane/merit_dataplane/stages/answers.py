@@ -40,8 +40,8 @@ _FOREVER_SECONDS = 1e7
 """The call has its own limits."""
 _REFUSED = frozenset({"content_filter", "error"})
 _OWN = frozenset({
-    b"content-length", b"connection", b"x-request-id", b"x-merit-request-id", b"x-merit-snapshot", b"x-merit-cache", b"x-merit-cost",
-    b"x-merit-expected-cost", b"x-merit-attempts", b"x-merit-placement",
+    b"content-length", b"connection", b"x-request-id", b"x-merit-request-id", b"x-merit-snapshot", b"x-merit-cache",
+    b"x-merit-cost", b"x-merit-expected-cost", b"x-merit-attempts", b"x-merit-placement",
 })  # fmt: skip
 """Headers of an answer that are not those of another request's."""
 
