@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo test unit cluster-test check format generate golden bench finsync bench-ranking bench-pairs price-cut lock images clean
+.PHONY: help setup demo test unit cluster-test check format generate golden bench finsync bench-ranking bench-pairs price-cut warm-prompts lock images clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ price-cut: setup ## Cut prices under load on a real Kubernetes, write docs/price
 
 finsync: setup ## Replay two years of prices, write docs/finsync.md; ARGS='--data DIR' where the traces are
 	$(BIN)/python bench/finsync.py $(ARGS)
+
+warm-prompts: setup ## Replay Mooncake's traces, write docs/warm-prompts.md; ARGS='--data DIR' where the traces are
+	$(BIN)/python bench/warm_prompts.py $(ARGS)
 
 images: setup ## Build the images without a Docker engine
 	$(BIN)/python tests/cluster/lab/images.py
