@@ -68,10 +68,13 @@ class Limits(Part):
 class ProviderSpec(Part):
     """One account at one LLM vendor: protocol, endpoints, credentials, limits."""
 
-    protocol: Literal["OpenAI", "Anthropic", "AzureOpenAI", "Bedrock", "Cohere"] = Field(
+    protocol: Literal[
+        "OpenAI", "Anthropic", "AzureOpenAI", "Bedrock", "Cohere", "Gemini", "VertexGemini", "VertexAnthropic"
+    ] = Field(
         description=(
             "The wire protocol that the vendor speaks: OpenAI's Chat Completions, the same under Azure's deployments, "
-            "Anthropic's Messages, Amazon Bedrock's Converse, or Cohere's v2."
+            "Anthropic's Messages, Amazon Bedrock's Converse, Cohere's v2, Google's Gemini, or the latter's and "
+            "Anthropic's on Vertex AI."
         )
     )
     endpoints: tuple[EndpointSpec, ...] = Field(

@@ -152,9 +152,8 @@ def _clients_mistake(status: int) -> bool:
 
 
 async def _open_stream(response: UpstreamResponse, target: Target, guard: Guard) -> Stream:
-    expected = target.provider.dialect.stream_type
-    kind = response.header("content-type") or expected
-    if not kind.startswith(expected):
+    kind = response.header("content-type")
+    if kind and not kind.startswith(target.provider.dialect.stream_type):
         raise AttemptFailedError(Failure.MALFORMED, "asked for a stream, got another kind of answer")
     rest = response.chunks()
     guard.limit(target.first_byte_seconds, Verdict.FIRST_BYTE)

@@ -5,7 +5,7 @@ merit_dataplane.authentication.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import msgspec
@@ -15,13 +15,23 @@ from merit_dataplane.wire.amazon_event_stream import CONTENT_TYPE
 from merit_dataplane.wire.features import Feature
 from merit_dataplane.wire.openai_anthropic.answer import answer_body, error_answer
 from merit_dataplane.wire.openai_anthropic.request import KEPT as ANTHROPIC_KEPT
-from merit_dataplane.wire.openai_anthropic.request import request_body
+from merit_dataplane.wire.openai_anthropic.request import request_body, vertex_body
 from merit_dataplane.wire.openai_anthropic.stream import AnthropicStream
 from merit_dataplane.wire.openai_bedrock.dialect import bedrock_answer, bedrock_request, bedrock_stream
 from merit_dataplane.wire.openai_bedrock.errors import bedrock_error
 from merit_dataplane.wire.openai_bedrock.request import kept as bedrock_kept
 from merit_dataplane.wire.openai_cohere.answer import error_answer as cohere_error
 from merit_dataplane.wire.openai_cohere.dialect import cohere_answer, cohere_kept, cohere_request, cohere_stream
+from merit_dataplane.wire.openai_gemini import errors as google
+from merit_dataplane.wire.openai_gemini.dialect import (
+    gemini_answer,
+    gemini_kept,
+    gemini_request,
+    gemini_stream,
+    vertex_answer,
+    vertex_kept,
+    vertex_request,
+)
 from merit_dataplane.wire.openai_request import Call, Operation
 from merit_dataplane.wire.openai_response import usage_of
 from merit_dataplane.wire.openai_stream import StreamTranslator
@@ -74,8 +84,8 @@ class Dialect:
     """Of an error's status, body and headers."""
     keeps: Callable[[Operation, str], frozenset[str] | None]
     """Of an operation and the model's name: the parameters that `request` sends on; None for all."""
-    stream_type: str = "text/event-stream"
-    """Content type of a streamed answer."""
+    stream_type: str | tuple[str, ...] = "text/event-stream"
+    """Content type of a streamed answer, or those that it may have."""
     query: tuple[tuple[str, str], ...] = ()
     """Parameters of every URL, for which a Provider may set others."""
     reads_refusals: bool = False
@@ -114,6 +124,54 @@ def _anthropic_stream(call: Call, _: str, price: Callable[[Usage], CostDetails],
 
 
 _OPENAIS = (Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS)
+
+
+def _gemini_error(status: int, body: bytes, _: Header) -> Refusal:
+    return Refusal(*google.read_error(status, body))
+
+
+def _claude_error(status: int, body: bytes, header: Header) -> Refusal:
+    """Google's words about the way to Claude, or Claude's own."""
+    return _gemini_error(status, body, header) if google.error_in(body) else Refusal(status, error_answer(body))
+
+
+_GEMINI: Final = Dialect(
+    paths={
+        Operation.CHAT: Path("models/{model}:generateContent", "models/{model}:streamGenerateContent?alt=sse"),
+        Operation.EMBEDDINGS: same("models/{model}:batchEmbedContents"),
+    },
+    can_say=-1,
+    always=int(Feature.CHOICES),
+    api_key=lambda key: ("x-goog-api-key", key),
+    headers={},
+    request=gemini_request,
+    answer=gemini_answer,
+    stream=gemini_stream,
+    error=_gemini_error,
+    keeps=gemini_kept,
+    stream_type=("text/event-stream", "application/json"),
+    reads_refusals=True,
+)
+_GOOGLE = "publishers/google/models/{model}"
+_CLAUDE = "publishers/anthropic/models/{model}"
+_ANTHROPIC: Final = Dialect(
+    paths={
+        Operation.CHAT: same("messages"),
+        Operation.MESSAGES: same("messages"),
+        Operation.COUNT_TOKENS: same("messages/count_tokens"),
+    },
+    can_say=int(Feature.STREAMING | Feature.TOOLS | Feature.PARALLEL_TOOLS | Feature.JSON_SCHEMA | Feature.IMAGES),
+    always=int(Feature.ANTHROPIC_ONLY),
+    api_key=lambda key: ("x-api-key", key),
+    headers={"anthropic-version": "2023-06-01"},
+    request=request_body,
+    answer=_anthropic_answer,
+    stream=_anthropic_stream,
+    error=lambda status, body, _: Refusal(status, error_answer(body)),
+    keeps=lambda *_: ANTHROPIC_KEPT,
+    caches_only_marked=True,
+)
+
 DIALECTS: Final[Mapping[str, Dialect]] = {
     "OpenAI": Dialect(
         paths={operation: same(operation) for operation in _OPENAIS},
@@ -128,22 +186,26 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         keeps=lambda *_: None,
         knows_only_openais=True,
     ),
-    "Anthropic": Dialect(
+    "Anthropic": _ANTHROPIC,
+    "Gemini": _GEMINI,
+    "VertexGemini": replace(
+        _GEMINI,
         paths={
-            Operation.CHAT: same("messages"),
-            Operation.MESSAGES: same("messages"),
-            Operation.COUNT_TOKENS: same("messages/count_tokens"),
+            Operation.CHAT: Path(f"{_GOOGLE}:generateContent", f"{_GOOGLE}:streamGenerateContent?alt=sse"),
+            Operation.EMBEDDINGS: same(f"{_GOOGLE}:predict"),
         },
-        can_say=int(Feature.STREAMING | Feature.TOOLS | Feature.PARALLEL_TOOLS | Feature.JSON_SCHEMA | Feature.IMAGES),
-        always=int(Feature.ANTHROPIC_ONLY),
-        api_key=lambda key: ("x-api-key", key),
-        headers={"anthropic-version": "2023-06-01"},
-        request=request_body,
-        answer=_anthropic_answer,
-        stream=_anthropic_stream,
-        error=lambda status, body, _: Refusal(status, error_answer(body)),
-        keeps=lambda *_: ANTHROPIC_KEPT,
-        caches_only_marked=True,
+        request=vertex_request,
+        answer=vertex_answer,
+        keeps=vertex_kept,
+    ),
+    "VertexAnthropic": replace(
+        _ANTHROPIC,
+        paths={Operation.CHAT: Path(f"{_CLAUDE}:rawPredict", f"{_CLAUDE}:streamRawPredict")},
+        always=0,
+        api_key=_GEMINI.api_key,
+        headers={},
+        request=vertex_body,
+        error=_claude_error,
     ),
     "AzureOpenAI": Dialect(
         paths={operation: same(f"openai/deployments/{{model}}/{operation}") for operation in _OPENAIS},

@@ -23,7 +23,7 @@ def compiled(folder: Path) -> Compiled:
     return compile_resources(ResourceSet.of(resources, secrets))
 
 
-@pytest.mark.parametrize("folder", ["cluster", "quickstart/resources", "vendors"])
+@pytest.mark.parametrize("folder", ["cluster", "google", "quickstart/resources", "vendors"])
 def test_no_problems(folder: str) -> None:
     result = compiled(EXAMPLES / folder)
     assert {status.id.kind for status in result.statuses.values()} == {

@@ -68,8 +68,9 @@ def _assistant(message: Block, where: str) -> Iterator[Block]:
     for place, given in enumerate(a_list(message.get("provider_blocks"), f"{where}.provider_blocks")):
         at = f"{where}.provider_blocks[{place}]"
         block = an_object(given, at)
-        a_string(block.get("type"), f"{at}.type")
-        yield block
+        if "type" in block or not block:  # Gemini's have none
+            a_string(block.get("type"), f"{at}.type")
+            yield block
     yield from _parts(message, where)
     if message.get("refusal") and not message.get("content"):
         yield {"type": "text", "text": a_string(message["refusal"], f"{where}.refusal")}

@@ -33,9 +33,18 @@ def request_body(call: Call, model: msgspec.Raw, max_output_tokens: int) -> byte
 
     Raises RequestError (400) that names the field which can't be said.
     """
+    return _encode({"model": model, **_said(call, max_output_tokens)})
+
+
+def vertex_body(call: Call, _: msgspec.Raw, max_output_tokens: int) -> bytes:
+    """The same for Vertex AI, where the URL names the model."""
+    return _encode({"anthropic_version": "vertex-2023-10-16", **_said(call, max_output_tokens)})
+
+
+def _said(call: Call, max_output_tokens: int) -> dict[str, Any]:
     given = {name: _decode(raw) for name, raw in call.fields.items() if name not in ("messages", "model")}
     system, turns = conversation(_decode(call.messages))
-    body: dict[str, Any] = {"model": model, "messages": turns}
+    body: dict[str, Any] = {"messages": turns}
     if system:
         body["system"] = system
     body["max_tokens"] = call.output_limit or max_output_tokens or _ASSUMED_MAX_TOKENS
@@ -50,7 +59,7 @@ def request_body(call: Call, model: msgspec.Raw, max_output_tokens: int) -> byte
         body["metadata"] = {"user_id": a_string(given["user"], "user")}
     if given.get("service_tier") in ("default", "standard", "standard_only"):
         body["service_tier"] = "standard_only"
-    return _encode(body)
+    return body
 
 
 def _sampling(given: dict[str, Any], body: dict[str, Any]) -> None:
