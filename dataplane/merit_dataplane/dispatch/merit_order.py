@@ -18,6 +18,7 @@ from merit_dataplane.dispatch.endpoints import measured, over
 from merit_dataplane.dispatch.steering import steer
 from merit_dataplane.dispatch.warm import warmed
 from merit_dataplane.feedback.belief import Accuracy
+from merit_dataplane.live import Measured
 from merit_dataplane.snapshots.tables import Target, TierPlan
 from merit_dataplane.warmth.prefix import Prefix
 from merit_dataplane.warmth.warmth import COLD
@@ -144,8 +145,10 @@ def _misses(tier: TierPlan, target: Target, call: Call, now: float) -> tuple[flo
     inaccurate = accuracy < tier.accuracy
     ceiling = tier.first_token_seconds if call.stream else 0.0
     latency = None
-    if not target.chooses or over(target, tier, call, now):
-        known = measured(target, tier, call, now)
+    known: Measured | None = target.learned
+    if target.chooses:
+        known = measured(target, tier, call, now) if over(target, tier, call, now) else None
+    if known is not None:
         latency = latency_of(tier, known.first_token, now) if ceiling else None
         if latency is None or latency <= ceiling:
             ceiling = tier.total_seconds
