@@ -133,6 +133,8 @@ async def _answer(
             body, usage = dialect.answer(body, call, target.model, int(time.time()))
         except ValueError:
             raise AttemptFailedError(Failure.MALFORMED, "the answer is none of its protocol's") from None
+        if usage is None and dialect.told_usage is not None:
+            body, usage = dialect.told_usage(body, response.header)
         return Whole(status, b"application/json", body, usage)
     retry_after, why = retry_after_seconds(response.header("retry-after"), time.time()), ""
     if _clients_mistake(status) or dialect.reads_refusals:

@@ -17,9 +17,14 @@ from merit_dataplane.wire.openai_anthropic.answer import answer_body, error_answ
 from merit_dataplane.wire.openai_anthropic.request import KEPT as ANTHROPIC_KEPT
 from merit_dataplane.wire.openai_anthropic.request import request_body, vertex_body
 from merit_dataplane.wire.openai_anthropic.stream import AnthropicStream
-from merit_dataplane.wire.openai_bedrock.dialect import bedrock_answer, bedrock_request, bedrock_stream
+from merit_dataplane.wire.openai_bedrock.dialect import (
+    bedrock_answer,
+    bedrock_keeps,
+    bedrock_request,
+    bedrock_stream,
+    told_usage,
+)
 from merit_dataplane.wire.openai_bedrock.errors import bedrock_error
-from merit_dataplane.wire.openai_bedrock.request import kept as bedrock_kept
 from merit_dataplane.wire.openai_cohere.answer import error_answer as cohere_error
 from merit_dataplane.wire.openai_cohere.dialect import cohere_answer, cohere_kept, cohere_request, cohere_stream
 from merit_dataplane.wire.openai_gemini import errors as google
@@ -98,6 +103,8 @@ class Dialect:
     """The endpoint to call; None where it is the call's own operation."""
     more_headers: Mapping[str, str] | None = None
     """Of this request alone."""
+    told_usage: Callable[[bytes, Header], tuple[bytes, Usage | None]] | None = None
+    """Of an answer without usage, already translated, and its headers: the same with what these say."""
 
     @property
     def names_model(self) -> bool:
@@ -222,7 +229,10 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         knows_only_openais=True,
     ),
     "Bedrock": Dialect(
-        paths={Operation.CHAT: Path("model/{model}/converse", "model/{model}/converse-stream")},
+        paths={
+            Operation.CHAT: Path("model/{model}/converse", "model/{model}/converse-stream"),
+            Operation.EMBEDDINGS: same("model/{model}/invoke"),
+        },
         can_say=int(
             Feature.STREAMING
             | Feature.TOOLS
@@ -230,6 +240,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
             | Feature.JSON_SCHEMA
             | Feature.IMAGES
             | Feature.AUDIO
+            | Feature.EMBEDDINGS
         ),
         always=0,
         api_key=lambda key: ("Authorization", f"Bearer {key}"),
@@ -238,10 +249,11 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         answer=bedrock_answer,
         stream=bedrock_stream,
         error=lambda status, body, header: Refusal(*bedrock_error(status, body, header)),
-        keeps=lambda _, model: bedrock_kept(model),
+        keeps=bedrock_keeps,
         stream_type=CONTENT_TYPE,
         reads_refusals=True,
         caches_only_marked=True,
+        told_usage=told_usage,
     ),
     "Cohere": Dialect(
         paths={Operation.CHAT: same("chat"), Operation.EMBEDDINGS: same("embed")},

@@ -1,4 +1,6 @@
-"""OpenAI's Chat Completions in, Amazon Bedrock's Converse and ConverseStream out. Pure: bytes to bytes.
+"""OpenAI's Chat Completions in, Amazon Bedrock's Converse and ConverseStream out; Embeddings in, InvokeModel out.
+
+Pure: bytes to bytes.
 
 Formats: https://platform.openai.com/docs/api-reference/chat,
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html and …ConverseStream.html. What has no

@@ -7,10 +7,11 @@ import msgspec
 from merit_crds.pricing import CostDetails, Usage
 from merit_dataplane.wire.openai_cohere.answer import answer_body
 from merit_dataplane.wire.openai_cohere.embeddings import KEPT as KEPT_OF_EMBEDDINGS
-from merit_dataplane.wire.openai_cohere.embeddings import as_base64, embeddings_body, embeddings_request
+from merit_dataplane.wire.openai_cohere.embeddings import embeddings_body, embeddings_request
 from merit_dataplane.wire.openai_cohere.request import KEPT, request_body
 from merit_dataplane.wire.openai_cohere.stream import CohereStream
 from merit_dataplane.wire.openai_request import Call, Operation
+from merit_dataplane.wire.vectors import as_base64
 
 
 def cohere_request(call: Call, model: msgspec.Raw, max_output_tokens: int) -> bytes:

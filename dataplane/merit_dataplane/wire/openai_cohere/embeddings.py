@@ -1,7 +1,5 @@
 """OpenAI's Embeddings as Cohere's v2/embed, and back."""
 
-import base64
-import struct
 from typing import Any, Final
 
 import msgspec
@@ -10,6 +8,7 @@ from merit_crds.pricing import Usage
 from merit_dataplane.wire.openai_anthropic.fields import a_string, invalid
 from merit_dataplane.wire.openai_cohere.usage import booked
 from merit_dataplane.wire.openai_request import Call
+from merit_dataplane.wire.vectors import listing
 
 _INPUT_TYPE = "search_document"
 """Cohere wants to know what the texts are for; OpenAI's format can't say it. A client may send `input_type`."""
@@ -18,7 +17,6 @@ KEPT: Final = frozenset(_AS_THEY_ARE) | {"input_type", "dimensions", "encoding_f
 """Parameters that are sent on, or heeded here."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
-_floats = msgspec.json.Decoder(list[float])
 
 
 class _Embeddings(msgspec.Struct):
@@ -53,34 +51,19 @@ def embeddings_request(call: Call, model: msgspec.Raw) -> bytes:
     return _encode(body)
 
 
-def as_base64(call: Call) -> bool:
-    """Whether the client wants its vectors so."""
-    return bytes(call.fields.get("encoding_format", b"")) == b'"base64"'
-
-
 def embeddings_body(body: bytes, *, model: str, base64_wanted: bool) -> tuple[bytes, Usage | None]:
     """OpenAI's list of embeddings, and what Cohere charges for. Raises ValueError when it is no answer of Cohere's."""
     try:
         given = _answer.decode(body)
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
-    vectors = [_packed(raw) if base64_wanted else raw for raw in given.embeddings.float]
     usage = booked(given.meta)
     made: dict[str, Any] = {
         "object": "list",
-        "data": [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)],
+        "data": listing(given.embeddings.float, base64_wanted=base64_wanted),
         "model": model,
     }
     if usage is not None:
         made["usage"] = {"prompt_tokens": usage.uncached_input, "total_tokens": usage.uncached_input}
         made["usage"]["billed_units"] = (given.meta or {}).get("billed_units")
     return _encode(made), usage
-
-
-def _packed(raw: msgspec.Raw) -> str:
-    """As OpenAI does it: 32-bit floats, little-endian, in base64. Raises ValueError."""
-    numbers = _floats.decode(raw)
-    try:
-        return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
-    except (OverflowError, struct.error):
-        raise ValueError("an embedding has a number that is no 32-bit float") from None

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from merit_crds.pricing import CostDetails
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.openai_cohere.answer import answer_body, error_answer
-from merit_dataplane.wire.openai_cohere.embeddings import as_base64, embeddings_body, embeddings_request
+from merit_dataplane.wire.openai_cohere.embeddings import embeddings_body, embeddings_request
 from merit_dataplane.wire.openai_cohere.request import request_body
 from merit_dataplane.wire.openai_cohere.stream import CohereStream
 from merit_dataplane.wire.openai_request import Operation, parse
 from merit_dataplane.wire.server_sent_events import MalformedStreamError
+from merit_dataplane.wire.vectors import as_base64
 from tests.support.chunks import events, put_together
 
 MODEL = msgspec.Raw(b'"command-a"')
