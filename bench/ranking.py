@@ -32,6 +32,11 @@ CLOCK = (
     "windows: [{days: [Monday, Tuesday, Wednesday, Thursday, Friday], from: '18:00', to: '08:30'}]}]"
 )
 EXCESS = "contextTiers: [{above: 100, applies: Excess, prices: {input: '20'}}]"
+PREPAID = """commitments:
+    - name: credit
+      starts: "2026-01-01T00:00:00Z"
+      period: {calendar: Month, timeZone: UTC}
+      volume: {prepaid: "9000"}"""
 MAX_PRICE = 'maxPrice: {input: "50", output: "50"}'
 CEILING = "objectives: {latency: {percentile: P95, total: 30s}}"
 
@@ -54,6 +59,8 @@ def main() -> int:
         "10 candidates, all of these": _tier(
             10, tariff=f"{TIERS}\n      {OFF_PEAK}", of_list=CLOCK, of_tier=CEILING, of_route=MAX_PRICE
         ),
+        "10 candidates, 1 with a commitment": _tier(10, of_first=PREPAID),
+        "10 candidates, each with a commitment": _tier(10, of_list=PREPAID),
         "20 candidates": _tier(20),
     }
     body = {"model": "chat", "messages": [{"role": "user", "content": "why? " * 300}], "max_tokens": 400}
@@ -65,7 +72,7 @@ def main() -> int:
     base = runs["10 candidates"]
     for name, took in runs.items():
         ratio = statistics.median(mine / theirs for mine, theirs in zip(took, base, strict=True))
-        print(f"{name:38} {statistics.median(took):6.1f} us ({min(took):.1f} to {max(took):.1f}), x {ratio:.2f}")
+        print(f"{name:40} {statistics.median(took):6.1f} us ({min(took):.1f} to {max(took):.1f}), x {ratio:.2f}")
     if options.output:
         machine = describe()
         text = {"machine": {"cpu": machine.cpu, "cores": machine.cores, "load_average": machine.load_average,
@@ -87,7 +94,14 @@ def _microseconds(tier: TierPlan, call: Call) -> float:
 
 
 def _tier(
-    count: int, *, tariff: str = "", of_list: str = "", of_tier: str = "", of_route: str = "", endpoints: int = 1
+    count: int,
+    *,
+    tariff: str = "",
+    of_list: str = "",
+    of_first: str = "",
+    of_tier: str = "",
+    of_route: str = "",
+    endpoints: int = 1,
 ) -> TierPlan:
     """A tier of so many candidates at providers of their own, after some traffic."""
     names = [f"vendor-{n}" for n in range(count)]
@@ -130,7 +144,7 @@ kind: ProviderPricing
 metadata: {{name: {name}, namespace: default}}
 spec:
   providerRef: {{name: {name}}}
-  {of_list}
+  {of_list or of_first * (not number)}
   models:
     - model: {name}
       prices: {{input: "{1 + number * 7 % 10}.25", output: "{5 + number * 3 % 10}.5"}}

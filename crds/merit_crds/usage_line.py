@@ -63,6 +63,20 @@ class StampedExcess(msgspec.Struct, frozen=True, omit_defaults=True):
     special: StampedSpecialRates | None = None
 
 
+class StampedDraw(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a request drew from a commitment."""
+
+    commitment: str
+    """Its name in the price list."""
+    period: Count
+    """When the period began that it was drawn from: epoch seconds."""
+    drawn: Money
+    """USD, tokens or requests, as the volume is stated; less than `wanted` where it straddles the volume's end."""
+    wanted: Money
+    fee: Money = "0"
+    """USD of the fee that this accounts for; part of the line's effective cost."""
+
+
 class UsageLine(msgspec.Struct, omit_defaults=True):
     """One request. Times are seconds, money is decimal USD, tokens are in classes; what is absent has its default."""
 
@@ -127,7 +141,14 @@ class UsageLine(msgspec.Struct, omit_defaults=True):
         bool, msgspec.Meta(description="The provider reported no usage, or a service tier without a price.")
     ] = False
 
-    cost: Annotated[Money, msgspec.Meta(description="What the request cost, in USD.")] = ""
+    cost: Annotated[Money, msgspec.Meta(description="What the request adds to the vendor's bill, in USD.")] = ""
+    list_cost: Annotated[
+        Money, msgspec.Meta(description="What it costs by the price list alone, where a commitment covers it, in USD.")
+    ] = ""
+    effective_cost: Annotated[
+        Money, msgspec.Meta(description="The cost with its share of what commitments cost used or not, in USD.")
+    ] = ""
+    commitments: Annotated[list[StampedDraw], msgspec.Meta(description="What it drew from commitments.")] = []
     expected_cost: Annotated[Money, msgspec.Meta(description="What it was expected to cost, in USD.")] = ""
     saved: Annotated[Money, msgspec.Meta(description="What a cache hit would have cost, in USD.")] = ""
     billed_at: Annotated[

@@ -18,6 +18,8 @@ from merit_crds.pricing import (
 )
 from merit_crds.snapshot import Charge
 from merit_crds.usage_line import USAGE_LINE_FORMAT, StampedTokens, UsageLine
+from merit_dataplane.commitments.account import Committed
+from merit_dataplane.commitments.draws import Draw, learn, release, reserve, settle, stamped_draw
 from merit_dataplane.dispatch.bid import Bid, Standing
 from merit_dataplane.feedback.answer_id import Byline
 from merit_dataplane.limits.account import Grant
@@ -47,10 +49,10 @@ class Exchange:
     """One request. Lives as long as it does, belongs to one task."""
 
     __slots__ = (
-        "attempted", "attempts", "bid", "billed_at", "byline", "cache", "call", "charge", "consumer", "cost",
-        "endpoint", "error", "estimated", "failures", "first_token", "flown", "forced_tier", "grant", "id", "loop",
-        "placement", "prefix", "route", "saved", "started", "state_budget", "status", "tables", "target", "tier",
-        "usage", "waits_for",
+        "attempted", "attempts", "bid", "billed_at", "byline", "cache", "call", "charge", "consumer", "cost", "draws",
+        "endpoint", "error", "estimated", "failures", "first_token", "flown", "forced_tier", "grant", "id", "listed",
+        "loop", "placement", "prefix", "reserved", "route", "saved", "started", "state_budget", "status", "tables",
+        "target", "tier", "usage", "waits_for",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
@@ -71,6 +73,11 @@ class Exchange:
         self.charge: Charge | None = None
         self.usage: Usage | None = None
         self.cost: CostDetails | None = None
+        self.listed = 0
+        """Pico-dollars that the price list alone asks for."""
+        self.draws: tuple[Draw, ...] = ()
+        self.reserved: Committed | None = None
+        """What an attempt under way is expected to draw."""
         self.estimated = False
         self.cache = ""
         self.grant: Grant | None = None
@@ -114,12 +121,15 @@ class Exchange:
         """An attempt begins."""
         self.attempts += 1
         self.attempted, self.waits_for, self.endpoint = self.loop.time(), bid.target, endpoint
+        if bid.committed is not None:
+            self.reserved = reserve(bid.committed)
 
     def failed(self, bid: Bid, endpoint: EndpointPlan, failure: AttemptFailedError, ledger: Ledger) -> None:
         """An attempt gave nothing."""
         self.failures.append(f"{bid.target.labels[2]}/{endpoint.name}: {failure.outcome}")
         ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, failure.outcome)
         self.waits_for = None
+        self._release()
         now = self.loop.time()
         if failure.outcome == Verdict.FIRST_BYTE:
             self._never(bid.target, now)
@@ -152,10 +162,21 @@ class Exchange:
         self.usage, self.estimated = usage, estimated or charge is None  # a tier that the price list doesn't know
         self.charge = charge or tariff
         self.cost = price_details(self.charge, usage)
+        if self.bid.target.commitments:
+            self._release()
+            self.listed = self.cost.total
+            standard = self.charge is tariff
+            self.cost, self.draws = settle(self.bid.target.commitments, self.cost, usage, self.draws, standard=standard)
         return self.cost
+
+    def _release(self) -> None:
+        if self.reserved is not None:
+            release(self.reserved)
+            self.reserved = None
 
     def close(self, ledger: Ledger, log: UsageLog | None) -> None:
         """Account and log."""
+        self._release()
         now = self.loop.time()
         duration = now - self.started
         labels = (
@@ -175,11 +196,13 @@ class Exchange:
             series.cache_write_tokens += written
             series.output_tokens += self.usage.all_output
             series.cost += self.cost.total
+            series.amortised += self.cost.amortised or 0
             if self.bid is not None:
                 series.expected_input_tokens += self.bid.input
                 series.expected_output_tokens += self.bid.output
-                series.expected_cost += self.bid.cost
-                series.cost_error += abs(self.bid.cost - self.cost.total)
+                expected = self.bid.marginal
+                series.expected_cost += expected
+                series.cost_error += abs(expected - self.cost.total)
             series.estimated += self.estimated
             if self.target is not None and self.status == 200:
                 self._learn(self.target, self.usage, now)
@@ -201,6 +224,8 @@ class Exchange:
             if usage.input and not self.call.features & MEDIA:  # a picture's tokens say nothing of a text's
                 learned.expected_input.observe(self.call.input_tokens, usage.input)
             learned.expected_output.observe(usage.all_output // self.call.choices)
+            if self.bid is not None and self.bid.committed is not None:
+                learn(self.bid.committed, self.draws)
             if self.prefix is not None and target.warmth is not None and self.bid is not None:
                 target.warmth.observe(self.prefix, self.bid.warm, usage, time.time())
             if usage.all_output:
@@ -262,7 +287,7 @@ class Exchange:
         if self.endpoint is not None and self.endpoint.has_siblings and target is not None:
             line.endpoint = self.endpoint.name
         if self.bid is not None:
-            line.expected_cost = usd(self.bid.cost)
+            line.expected_cost = usd(self.bid.marginal)
             line.expected_cached_input_tokens = self.bid.warm.cached
             line.objectives_missed = self.bid.standing is Standing.MISSES_OBJECTIVE
         if usage is not None and self.cost is not None and self.charge is not None:
@@ -277,4 +302,7 @@ class Exchange:
             if self.billed_at and self.bid is not None and self.bid.target.price.timed:
                 line.billed_at = int(self.billed_at * 1000) / 1000
             line.excess = [stamped_excess(tier) for tier in excess]
+            if self.cost.amortised is not None:
+                line.list_cost, line.effective_cost = usd(self.listed), usd(self.cost.effective)
+                line.commitments = [stamped_draw(draw) for draw in self.draws]
         return line

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from merit_crds.pricing import price_details, rates_in_force, stamped, tier_in_force, usd
+from merit_dataplane.commitments.shown import shown
 from merit_dataplane.dispatch.bid import Bid
 from merit_dataplane.dispatch.endpoints import in_order, measured
 from merit_dataplane.dispatch.legs import Leg
@@ -80,7 +81,7 @@ def _bid(bid: Bid, tier: TierPlan, call: Call, now: float) -> Document:
         "model": target.model,
         "standing": bid.standing.name.lower(),
         "reason": bid.reason,
-        "expectedCostUSD": usd(bid.cost),
+        "expectedCostUSD": usd(bid.marginal),
         "expectedCostDetailsUSD": {"input": usd(cost.input), "output": usd(cost.output), "request": usd(cost.request)},
         "expectedInputTokens": bid.input,
         "expectedCachedInputTokens": warm.cached,
@@ -96,7 +97,20 @@ def _bid(bid: Bid, tier: TierPlan, call: Call, now: float) -> Document:
         **_latencies(measured(target, tier, call, now), tier, now),
         "tokensPerSecond": _shown(1000 / slowness if slowness else None),
         **({"endpoints": _endpoints(bid, tier, call, now)} if len(target.provider.endpoints) > 1 else {}),
+        **(shown(bid.committed) if bid.committed else {}),
     }
+
+
+def _paced(bid: Document) -> float:
+    return float(bid["pacedCostUSD"] if "pacedCostUSD" in bid else bid["expectedCostUSD"])
+
+
+def _drawn(one: Document) -> str:
+    if not float(one["draws"]):
+        return f"commitment {one['name']} is spent"
+    pace = "" if one["paceUSD"] == "0" else f" at a pace of {one['paceUSD']} USD"
+    unit = "" if one["unit"] == "requests" else f" {one['unit']}"
+    return f"draws {one['draws']}{unit} of {one['remaining']} left of commitment {one['name']}{pace}"
 
 
 def _feedback(accuracy: Accuracy) -> Document | None:
@@ -148,12 +162,13 @@ def _order(document: Document) -> str:
     route, tier, tokens = document["route"], document["tier"], document["inputTokens"]
     bids = document["meritOrder"]
     rows = [_COLUMNS]
-    cheapest = float(bids[0]["expectedCostUSD"]) if bids else 0.0
+    cheapest = _paced(bids[0]) if bids else 0.0
     for place, bid in enumerate(bids, 1):
-        cost, reason, held = float(bid["expectedCostUSD"]), bid["reason"], bid["contextTier"]
+        cost, reason, held = _paced(bid), bid["reason"], bid["contextTier"]
         dearer = f"{100 * (cost - cheapest) / cheapest:+.0f} %" if place > 1 and cheapest and not reason else ""
         tiered = f"context tier above {held['above']} tokens" if held else ""
-        why = ", ".join(words for words in (reason or dearer, tiered) if words)
+        drawn = [_drawn(one) for one in bid.get("commitments", ())]
+        why = ", ".join(words for words in (reason or dearer, tiered, *drawn) if words)
         standing = bid["standing"].replace("_", " ")
         rows.append((str(place), bid["provider"], bid["model"], bid["expectedCostUSD"], standing, why))
     widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]

@@ -2,7 +2,10 @@
 
 from collections.abc import Container, Iterator
 
+from merit_crds.snapshot import Commitment
 from merit_dataplane.authentication.schemes import Authentications
+from merit_dataplane.commitments.account import CommitmentAccount
+from merit_dataplane.commitments.accounts import CommitmentAccounts
 from merit_dataplane.feedback.answer_id import Labels, Seal, fingerprint, mark_of
 from merit_dataplane.feedback.tally import Tally
 from merit_dataplane.limits.accounts import ConsumerAccounts
@@ -88,6 +91,7 @@ class Live:
         """Candidates by the mark in the ids of their answers."""
         self.seals: dict[str, tuple[Seal, ...]] = {}
         """By provider, the newest first: ids of before a rotation stay good."""
+        self.commitments = CommitmentAccounts()
 
     def endpoint(self, provider: str, endpoint: str, url: str) -> EndpointHealth:
         """Health of an endpoint; another URL is another endpoint."""
@@ -125,8 +129,13 @@ class Live:
             found = self._warmths[provider, model] = Warmth(self._prefixes, needs_marks=needs_marks)
         return found
 
-    def retain(self, providers: Container[str], routes: Container[str]) -> Iterator[None]:
-        """Forgets providers and routes that are gone, in small steps."""
+    def commitment(self, price_list: str, terms: Commitment) -> CommitmentAccount:
+        """What is known of a commitment."""
+        return self.commitments.of(price_list, terms)
+
+    def retain(self, providers: Container[str], routes: Container[str], price_lists: Container[str]) -> Iterator[None]:
+        """Forgets providers, routes and price lists that are gone, in small steps."""
+        self.commitments.retain(price_lists)
         for endpoint in [key for key in self._endpoints if key[0] not in providers]:
             del self._endpoints[endpoint]
         for account in [key for key in self._accounts if key not in providers]:

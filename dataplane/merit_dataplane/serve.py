@@ -17,6 +17,7 @@ from merit_dataplane.admin.api import create_admin
 from merit_dataplane.app import create_app
 from merit_dataplane.authentication.schemes import Authentications
 from merit_dataplane.caching.exact import ExactStore
+from merit_dataplane.commitments.disk import CommitmentDisk
 from merit_dataplane.feedback.book import Book, OwnBook
 from merit_dataplane.feedback.disk import FeedbackDisk
 from merit_dataplane.feedback.recorder import Recorder
@@ -134,6 +135,7 @@ async def run(settings: Settings) -> None:
         followers = [*await _follow(settings, gateway, disk), asyncio.create_task(gateway.recorder.keep())]
         if budgets is not None:
             followers.append(asyncio.create_task(budgets.follow()))
+        followers += _keep_commitments(settings, gateway, stack)
         data = data_server(create_app(gateway.path, gateway.holder, gateway.recorder), settings)
         data_task = await start(data, listener)
         host, port = listener.getsockname()[:2]
@@ -161,6 +163,16 @@ async def run(settings: Settings) -> None:
         if gateway.usage_log is not None:
             await asyncio.to_thread(gateway.usage_log.close)
     log.info("stopped")
+
+
+def _keep_commitments(settings: Settings, gateway: Gateway, stack: AsyncExitStack) -> list[asyncio.Task[None]]:
+    """What was drawn before this process began, and what it draws, on its disk."""
+    if settings.state_dir is None:
+        return []
+    disk = CommitmentDisk(settings.state_dir, gateway.holder.live.commitments)
+    disk.load()
+    stack.push_async_callback(disk.flush)
+    return [asyncio.create_task(disk.follow())]
 
 
 def _admin_app(settings: Settings, gateway: Gateway, disk: LastGoodDisk | None) -> object:

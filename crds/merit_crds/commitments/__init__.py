@@ -7,6 +7,7 @@ of those: so a unit of money is a pico-dollar.
 from merit_crds.commitments.draw import Drawn, Offer, Part, draw
 from merit_crds.commitments.pace import GRID, place_of, price_at, shadow_price
 from merit_crds.commitments.period import Period, fee_of, period_at, units_of, unused
+from merit_crds.commitments.tally import Tally, Used
 
 __all__ = [
     "GRID",
@@ -14,6 +15,8 @@ __all__ = [
     "Offer",
     "Part",
     "Period",
+    "Tally",
+    "Used",
     "draw",
     "fee_of",
     "period_at",

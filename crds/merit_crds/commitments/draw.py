@@ -49,6 +49,8 @@ class Part(NamedTuple):
     """Units that it would draw if there were enough."""
     effective: int
     """Pico-dollars of the fee that it accounts for."""
+    saves: int
+    """Pico-dollars by which all of `wanted` makes the request cheaper than it is beyond the volume."""
 
 
 class Drawn(NamedTuple):
@@ -92,16 +94,17 @@ def draw(offers: Sequence[Offer], listed: CostDetails, usage: Usage, *, standard
             after_call = beyond
         within = _at(terms.within, listed, usage, standard)
         inner = (within.input * of_input + within.output * of_output + within.request * of_call) >> _BITS
-        wanted = inner if terms.unit == "usd" else _units(terms, usage, of_input, of_output)
-        taken = min(wanted, offer.left)
-        if taken <= 0:
+        outer = (beyond.input * of_input + beyond.output * of_output + beyond.request * of_call) >> _BITS
+        wanted, charged = (inner, 0) if terms.unit == "usd" else (_units(terms, usage, of_input, of_output), inner)
+        if wanted <= 0:
             continue
+        taken = max(0, min(wanted, offer.left))
         fee = taken * offer.fee // offer.volume
-        own = 0 if terms.unit == "usd" else inner * taken // wanted
+        parts.append(Part(place, taken, wanted, fee, outer - charged))
+        own = charged * taken // wanted
         marginal += own
         effective += own + fee
         shadow += taken * offer.pace // UNITS
-        parts.append(Part(place, taken, wanted, fee))
         left_input -= of_input * taken // wanted
         left_output -= of_output * taken // wanted
         left_call -= of_call * taken // wanted

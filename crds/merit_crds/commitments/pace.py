@@ -3,7 +3,7 @@
 While more is asked for than is left until the period ends, a volume is scarce, and a request that hardly gains by it
 should leave it to one that gains much. The price at which just as much is asked for as is left is the volume's shadow
 price: 0 where all of it would not be used up otherwise, and never more than what a request costs once it is spent
-(`draw` sees to that). docs/adr/0015 says what this was compared with.
+(`draw` sees to that). docs/adr/0016 says what this was compared with.
 
 What is asked for at a price is known from the requests themselves: each would draw as long as the shadow price is below
 its own break-even, which is what it costs elsewhere less what it costs here, by unit. A grid of break-evens with the

@@ -72,11 +72,18 @@ class CostDetails(NamedTuple):
     input: int
     output: int
     request: int
+    amortised: int | None = None
+    """What of a commitment's fee it accounts for besides, which is paid with it or without; None: draws from none."""
 
     @property
     def total(self) -> int:
         """The cost, in pico-dollars."""
         return self.input + self.output + self.request
+
+    @property
+    def effective(self) -> int:
+        """With what is amortised."""
+        return self.input + self.output + self.request + (self.amortised or 0)
 
 
 def special_rates(rates: Rates) -> SpecialRates:

@@ -12,7 +12,7 @@ from merit_crds.pricing import usd
 from merit_dataplane.replay.accounts import GROUPS, Sum, sums
 from merit_dataplane.replay.lines import SCHEMA, batches
 
-_MONEY = ("cost", "expected_cost", "saved")
+_MONEY = ("cost", "list_cost", "effective_cost", "expected_cost", "saved")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

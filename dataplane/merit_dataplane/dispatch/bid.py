@@ -5,6 +5,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from merit_crds.snapshot import Charge, Tariff
+from merit_dataplane.commitments.account import Committed
 from merit_dataplane.snapshots.tables import Target
 from merit_dataplane.warmth.warmth import COLD, Warm
 
@@ -30,7 +31,7 @@ class Bid(NamedTuple):
     standing: Standing
     rank: tuple[float, ...]
     cost: int
-    """Expected, in pico-dollars."""
+    """Expected, in pico-dollars; with commitments, at the pace at which their volumes are to be drawn."""
     name: tuple[str, ...]
     """Breaks ties, so that equal prices have a fixed order."""
     target: Target
@@ -46,6 +47,13 @@ class Bid(NamedTuple):
     """Why it is not admissible."""
     warm: Warm = COLD
     """What of the input is expected from the provider's cache, and into it."""
+    committed: Committed | None = None
+    """What it is expected to draw from commitments; None where none covers it now."""
+
+    @property
+    def marginal(self) -> int:
+        """Pico-dollars that it is expected to add to the vendor's bill."""
+        return self.cost if self.committed is None else self.committed.drawn.marginal
 
 
 by_merit = itemgetter(0, 1, 2, 3)

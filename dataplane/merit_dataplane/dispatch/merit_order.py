@@ -13,6 +13,7 @@ from merit_crds.pricing import charge_of, text_cost, too_dear
 from merit_crds.snapshot import Charge
 from merit_dataplane.dispatch.bid import Bid, Standing, by_merit
 from merit_dataplane.dispatch.ceiling import above, media_of
+from merit_dataplane.dispatch.committed import committed
 from merit_dataplane.dispatch.endpoints import latency as latency_of
 from merit_dataplane.dispatch.endpoints import measured, over
 from merit_dataplane.dispatch.steering import steer
@@ -34,7 +35,7 @@ _NO_RANK: tuple[float, ...] = ()
 def merit_order(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | None = None) -> list[Bid]:
     """Bids of the candidates that may serve the request, best first.
 
-    `now` is `loop.time()`; `wall` is the epoch second at which prices are looked up where time changes them.
+    `now` is `loop.time()`; `wall` is the epoch second at which prices and commitments are looked up.
     `prefix` is of a prompt that providers may have in their caches.
     """
     bids = _bids(tier, call, now, wall, prefix)
@@ -113,9 +114,11 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | 
         elif (has_ceiling or (floor and target.accuracy.counts < floor)) and (miss := _misses(tier, target, call, now)):
             standing, rank, reason = _MISSES, miss[:2], miss[2]
         bids.append(
-            _new(Bid, (standing, rank, price, name, target, tariff, charge, input_tokens, output, reason, COLD))
+            _new(Bid, (standing, rank, price, name, target, tariff, charge, input_tokens, output, reason, COLD, None))
         )
-    return bids if prefix is None else warmed(bids, prefix, wall, marks=tier.marks)
+    if prefix is not None:
+        bids = warmed(bids, prefix, wall, marks=tier.marks)
+    return committed(bids, wall) if tier.committed else bids
 
 
 def _incapable(target: Target, call: Call) -> str:

@@ -29,8 +29,8 @@ class Series:
     """One (route, tier, provider, model, consumer)."""
 
     __slots__ = (
-        "cache_write_tokens", "cached_input_tokens", "cost", "cost_error", "duration", "estimated", "expected_cost",
-        "expected_input_tokens", "expected_output_tokens", "first_token", "output_tokens", "statuses",
+        "amortised", "cache_write_tokens", "cached_input_tokens", "cost", "cost_error", "duration", "estimated",
+        "expected_cost", "expected_input_tokens", "expected_output_tokens", "first_token", "output_tokens", "statuses",
         "uncached_input_tokens",
     )  # fmt: skip
 
@@ -44,6 +44,8 @@ class Series:
         """Requests whose usage the provider didn't report."""
         self.cost = 0
         """Pico-dollars."""
+        self.amortised = 0
+        """Pico-dollars of the fees of commitments that these requests account for besides."""
         self.expected_cost = self.cost_error = 0
         """Pico-dollars: what was expected of the same requests, and by how much that was wrong, either way."""
         self.expected_input_tokens = self.expected_output_tokens = 0

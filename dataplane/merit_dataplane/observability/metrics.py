@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from merit_crds.pricing.cost import PICO
 from merit_dataplane.feedback.resolve import place_of
+from merit_dataplane.observability.commitment_metrics import CommitmentCollector
 from merit_dataplane.observability.ledger import SECONDS, Histogram, Ledger, Series
 from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.snapshots.holder import SnapshotHolder
@@ -43,6 +44,9 @@ class LedgerCollector(Collector):
     def _requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("merit_requests", "Requests answered.", labels=(*LABELS, "code"))
         cost = CounterMetricFamily("merit_cost_usd", "Spend in USD, from the providers' usage.", labels=LABELS)
+        effective = CounterMetricFamily(
+            "merit_effective_cost_usd", "Spend with its share of what commitments cost used or not.", labels=LABELS
+        )
         tokens = CounterMetricFamily(
             "merit_tokens", "Tokens in disjoint classes.", labels=(*LABELS, "gen_ai_token_type")
         )
@@ -62,6 +66,7 @@ class LedgerCollector(Collector):
             for code, count in series.statuses.items():
                 requests.add_metric((*labels, str(code)), count)
             cost.add_metric(labels, series.cost / PICO)
+            effective.add_metric(labels, (series.cost + series.amortised) / PICO)
             expected_cost.add_metric(labels, series.expected_cost / PICO)
             cost_error.add_metric(labels, series.cost_error / PICO)
             expected_tokens.add_metric((*labels, "input"), series.expected_input_tokens)
@@ -70,7 +75,7 @@ class LedgerCollector(Collector):
                 tokens.add_metric((*labels, kind), count)
             if series.estimated:
                 estimated.add_metric(labels, series.estimated)
-        yield from (requests, cost, expected_cost, cost_error, tokens, expected_tokens, estimated)
+        yield from (requests, cost, effective, expected_cost, cost_error, tokens, expected_tokens, estimated)
         cache = CounterMetricFamily("merit_cache_requests", "Exact cache look-ups.", labels=("route", "result"))
         for key, count in self._ledger.cache.items():
             cache.add_metric(key, count)
@@ -227,6 +232,7 @@ def registry(
 
     made = CollectorRegistry()
     made.register(LedgerCollector(ledger, holder, usage_log, state))
+    made.register(CommitmentCollector(holder.live.commitments))
     ProcessCollector(registry=made)
     PlatformCollector(registry=made)
     return made

@@ -113,12 +113,15 @@ def recost(lines: Iterable[pl.DataFrame], prices: Prices | None) -> list[Recost]
 def _recost(lines: pl.DataFrame, prices: Prices | None) -> Iterator[Recost]:
     keys = ["provider", "model"] if prices is not None else ["provider", "model", _STAMP]
     table = _priced_lines(lines).with_columns(booked=pico("cost"))
+    # what commitments took off, or put on, stays as it was drawn
+    table = table.with_columns(taken_off=pl.coalesce(pico("list_cost"), pl.col("booked")) - pl.col("booked"))
     for key, part in table.partition_by(keys, as_dict=True, maintain_order=True).items():
         name = (str(key[0]), str(key[1]))
         price = _stamped_price(name, part) if prices is None else prices.get(name)
         if price is None:
             raise UnpricedError(f"{name[1]} of {name[0]} has no price there: add it to the price list")
-        booked, anew = part["booked"].to_numpy(), _anew(name, price, part, stamped=prices is None)
+        booked, listed = part["booked"].to_numpy(), _anew(name, price, part, stamped=prices is None)
+        anew = np.maximum(listed - part["taken_off"].to_numpy(), 0)
         yield Recost(*name, len(part), total(booked), total(anew), int((booked != anew).sum()))
 
 

@@ -19,12 +19,14 @@ from merit_crds.snapshot import (
     AzureToken,
     Candidate,
     Charge,
+    Commitment,
     ConsumerEntry,
     Endpoint,
     GoogleToken,
     HeaderKey,
     ModelPrice,
     PriceCeilings,
+    PricingEntry,
     ProviderEntry,
     QueryKey,
     Rates,
@@ -35,6 +37,8 @@ from merit_crds.snapshot import (
     TierCondition,
 )
 from merit_dataplane.authentication.contract import Authentication
+from merit_dataplane.commitments.account import CommitmentAccount
+from merit_dataplane.commitments.check import check
 from merit_dataplane.feedback.answer_id import Byline, Labels, Seal
 from merit_dataplane.feedback.belief import Accuracy, Trust, believed
 from merit_dataplane.limits.account import ConsumerAccount, Limits
@@ -127,6 +131,8 @@ class Target:
     """provider, model."""
     warmth: Warmth | None
     """What its provider has in its cache; None where a cached input token costs what any other does."""
+    commitments: tuple[CommitmentAccount, ...]
+    """That cover its model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,6 +169,8 @@ class TierPlan:
     """Whether a target charges less for what it has in its cache."""
     marks: bool
     """Whether Merit may mark what is to be cached, for providers that cache nothing else."""
+    committed: bool
+    """Whether a commitment covers a target."""
     ceilings: PriceCeilings | None
     refuses: bool
     """Whether nothing is sent to who misses an objective."""
@@ -242,6 +250,7 @@ class _Priced(NamedTuple):
     current: CurrentPrice
     price_list: str
     version: str
+    commitments: tuple[CommitmentAccount, ...]
 
 
 class Builder:
@@ -253,6 +262,7 @@ class Builder:
         self.tables: Tables | None = None
         self.at = ""
         """The entry that is being worked on."""
+        self._renewed: list[tuple[CommitmentAccount, Commitment]] = []
 
     def build(self) -> Tables:
         """All steps at once."""
@@ -276,8 +286,9 @@ class Builder:
             for price in pricing.models.values():
                 _check(price)
             version = price_version(pricing)
+            covering = self._commitments(key, pricing)
             prices |= {
-                (pricing.provider, model): _Priced(price, CurrentPrice(price), key, version)
+                (pricing.provider, model): _Priced(price, CurrentPrice(price), key, version, covering.get(model, ()))
                 for model, price in pricing.models.items()
             }
             yield
@@ -307,14 +318,8 @@ class Builder:
             self.at = f"consumers[{key!r}]"
             self._consumer(key, consumer, routes, by_namespace, consumers)
             yield
-        for key, provider in snapshot.providers.items():  # last, so that a snapshot which is refused changes nothing
-            account = self._live.account(key)
-            account.concurrent, account.per_minute = provider.concurrent_requests, provider.requests_per_minute
-        for key, consumer in snapshot.consumers.items():
-            if (limits := Limits.of(consumer)) is not None:
-                self._live.consumers.renew(key, limits)
-        self._live.consumers.retain(snapshot.consumers)
-        yield from self._live.retain(providers, routes)
+        self._renew()
+        yield from self._live.retain(providers, routes, snapshot.pricings)
         self.tables = Tables(
             version=self._version,
             snapshot=snapshot,
@@ -322,6 +327,29 @@ class Builder:
             routes=routes,
             version_header=(b"x-merit-snapshot", self._version[:12].encode()),
         )
+
+    def _renew(self) -> None:
+        """Last, so that a snapshot which is refused changes nothing."""
+        for key, provider in self._snapshot.providers.items():
+            account = self._live.account(key)
+            account.concurrent, account.per_minute = provider.concurrent_requests, provider.requests_per_minute
+        for key, consumer in self._snapshot.consumers.items():
+            if (limits := Limits.of(consumer)) is not None:
+                self._live.consumers.renew(key, limits)
+        self._live.consumers.retain(self._snapshot.consumers)
+        for commitment, terms in self._renewed:
+            commitment.renew(terms)
+
+    def _commitments(self, key: str, pricing: PricingEntry) -> dict[str, tuple[CommitmentAccount, ...]]:
+        """By the models that they cover."""
+        covering: dict[str, tuple[CommitmentAccount, ...]] = {}
+        for terms in pricing.commitments:
+            check(terms)
+            account = self._live.commitment(key, terms)
+            self._renewed.append((account, terms))
+            for model in terms.models:
+                covering[model] = (*covering.get(model, ()), account)
+        return covering
 
     def _provider(self, key: str, entry: ProviderEntry) -> ProviderPlan:
         account = self._live.account(key)
@@ -440,6 +468,7 @@ class Builder:
                     )
                     if _prices_caches(price)
                     else None,
+                    commitments=priced.commitments,
                 )
             )
         several = len(targets) > 1
@@ -459,6 +488,7 @@ class Builder:
             timed=any(target.price.timed for target in targets),
             warms=any(target.warmth is not None for target in targets),
             marks=route.cache_marks,
+            committed=any(target.commitments for target in targets),
             ceilings=route.max_price,
             refuses=tier.refuses,
             narrows=tier.refuses or route.max_price is not None,

@@ -4,6 +4,7 @@ import time
 from random import getrandbits
 
 from merit_dataplane.dispatch.bid import Bid
+from merit_dataplane.dispatch.committed import ask
 from merit_dataplane.dispatch.merit_order import explain, merit_order
 from merit_dataplane.dispatch.placement import placed
 from merit_dataplane.dispatch.refusal import nobody_left
@@ -20,10 +21,12 @@ def ranked(exchange: Exchange, route: RoutePlan, call: Call, headers: Headers, l
     """The merit order. Raises RequestError when nobody is in it."""
     tier = exchange.tier = classify(route, call, headers) if not exchange.forced_tier else _forced(exchange, route)
     prefix = exchange.prefix = prefix_of(call) if tier.warms else None
-    wall = exchange.billed_at = time.time() if tier.timed or prefix is not None else 0.0
+    wall = exchange.billed_at = time.time() if tier.timed or tier.committed or prefix is not None else 0.0
     order = merit_order(tier, call, exchange.started, wall, prefix)
     if not order:
         raise nobody_left(tier, call, explain(tier, call, exchange.started, wall, prefix))
+    if tier.committed:
+        ask(order, wall)
     if (tier.places or tier.recovering) and call.steering is None and len(order) > 1 and not order[0].warm.matched:
         draws = divmod(getrandbits(64) % 10**12, 10**6)
         order, exchange.placement = placed(tier, order, call, exchange.started, *draws)

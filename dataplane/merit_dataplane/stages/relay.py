@@ -23,5 +23,7 @@ class Relay:
             )
             cost = exchange.book(usage, estimated=answer.usage is None)
             extra.append((b"x-merit-cost", usd(cost.total).encode()))
+            if cost.amortised is not None:
+                extra.append((b"x-merit-effective-cost", usd(cost.effective).encode()))
             body = with_cost(body, cost, usage if exchange.estimated else None)
         await self._responses.send(exchange, send, answer.status, body, tuple(extra))

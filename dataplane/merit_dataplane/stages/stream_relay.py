@@ -43,7 +43,7 @@ class StreamRelay:
             call, bid.target.model, exchange.book, int(time.time())
         )
         try:
-            extra = (_SSE, (b"cache-control", b"no-cache"), (b"x-merit-expected-cost", usd(bid.cost).encode()))
+            extra = (_SSE, (b"cache-control", b"no-cache"), (b"x-merit-expected-cost", usd(bid.marginal).encode()))
             await send(
                 {"type": "http.response.start", "status": 200, "headers": self._responses.headers(exchange, extra)}
             )

@@ -165,6 +165,8 @@ def decoded(body: bytes) -> dict[str, msgspec.Raw] | None:
 def with_cost(body: bytes, cost: CostDetails, estimated: Usage | None = None) -> bytes:
     """The body with `usage.cost` (USD) and `usage.cost_details`; every other field keeps its bytes.
 
+    `effective_cost` is there where commitments cover the model: the cost with its share of what is paid in any case.
+
     `estimated` is what was booked where the provider reported nothing: SDKs refuse a `usage` without its counts.
     A body with a key that is no UTF-8 stays as it is.
     """
@@ -180,9 +182,10 @@ def with_cost(body: bytes, cost: CostDetails, estimated: Usage | None = None) ->
             usage.setdefault(name, msgspec.Raw(b"%d" % count))
     total = usd(cost.total)
     usage["cost"] = msgspec.Raw(total.encode())
+    effective = "" if cost.amortised is None else f',"effective_cost":{usd(cost.effective)}'
     usage["cost_details"] = msgspec.Raw(
         f'{{"upstream_inference_cost":{total},"upstream_inference_prompt_cost":{usd(cost.input)},'
-        f'"upstream_inference_completions_cost":{usd(cost.output)}}}'.encode()
+        f'"upstream_inference_completions_cost":{usd(cost.output)}{effective}}}'.encode()
     )
     fields["usage"] = msgspec.Raw(_encode(usage))
     return _encode(fields)
