@@ -51,7 +51,7 @@ def shown_status(status: ResourceStatus) -> dict[str, Any]:
 
 
 def terse(entry: Any, written: Any) -> Any:
-    """What was written of an entry, but for what is as by default: a new field changes only the cases that are about it."""
+    """What was written of an entry, but for defaults: a new field changes only the cases that are about it."""
     if isinstance(entry, msgspec.Struct):
         defaults = {f.name: f.default for f in msgspec.structs.fields(entry) if f.default is not msgspec.NODEFAULT}
         values = {name: getattr(entry, name, None) for name in written}
