@@ -7,7 +7,7 @@ import msgspec
 
 from merit_dataplane.feedback.answer_id import Labels
 from merit_dataplane.feedback.resolve import Answer
-from merit_dataplane.feedback.scores import Scores
+from merit_dataplane.feedback.scores import Half, Scores
 from merit_dataplane.feedback.tally import Tally
 
 Tallies = dict[Labels, Tally]
@@ -26,7 +26,7 @@ class Kept(msgspec.Struct):
     """All that has to outlive the process."""
 
     tallies: list[tuple[Labels, dict[int, tuple[int, int]]]] = []
-    scores: list[tuple[str, int]] = []
+    scores: list[Half] = []
     pending: list[Pending] = []
 
 
@@ -76,18 +76,19 @@ class OwnBook:
 
     def kept(self) -> Kept:
         """As Book's."""
-        return Kept(tallies=spans_of(self._tallies), scores=list(self._scores))
+        return Kept(tallies=spans_of(self._tallies), scores=self._scores.halves())
 
     def load(self, kept: Kept) -> None:
         """As Book's."""
         take_up(self._tallies, kept)
-        for number, score in kept.scores:
-            self._scores.put(number, score)
+        for half in kept.scores:
+            for number, score in half.items():
+                self._scores.put(number, score)
 
 
 def spans_of(tallies: Tallies) -> list[tuple[Labels, dict[int, tuple[int, int]]]]:
     """Copies, for another thread."""
-    return [(labels, dict(tally)) for labels, tally in tallies.items()]
+    return [(labels, {**tally.spans}) for labels, tally in tallies.items()]
 
 
 def take_up(tallies: Tallies, kept: Kept) -> None:

@@ -320,7 +320,7 @@ async def test_scores_outlive_the_process(vendors: Vendors, tmp_path: Path) -> N
         assert (await bids(merit))["cheap"]["feedback"]["answers"] == 1
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b'{"format":99,"tallies":[],"scores":[]}', b"\xff"])
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"format":99}', b"\xff"])
 async def test_a_damaged_file_is_no_reason_not_to_start(vendors: Vendors, tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "feedback.json").write_bytes(damage)
     async with gateway(*floor(vendors), state_dir=tmp_path) as merit:
