@@ -6,6 +6,7 @@ a sixteenth of what lies before, which bounds their number for a prompt of any l
 """
 
 import hashlib
+import re
 import secrets
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ class _Role(msgspec.Struct):
 
 
 _role = msgspec.json.Decoder(_Role)
+_ROLE_FIRST = re.compile(rb'\{\s*"role"\s*:\s*"(\w+)"')
 INSTRUCTING = frozenset({"system", "developer"})
 """Roles of the messages that a conversation begins with, the same in many of them."""
 
@@ -64,11 +66,12 @@ def prefix_of(call: Call) -> Prefix | None:
     hashed = hashlib.blake2b(tools, digest_size=8, key=_SALT)
     links, ends = [], []
     at, last, block = len(tools), 0, _LEAST_BYTES
-    marked = _MARK in tools
+    native = call.native.fields if call.native is not None else call.fields
+    marked = _MARK in tools or "cache_control" in native  # of the whole request: Anthropic marks by itself then
     instructions, instructing = at, True
     for message in messages:
         text = bytes(message)
-        if instructing and (instructing := _instructs(message)):
+        if instructing and (instructing := _instructs(text)):
             instructions = at + len(text)
         marked = marked or _MARK in text
         start, rest = 0, at + len(text)
@@ -89,7 +92,9 @@ def prefix_of(call: Call) -> Prefix | None:
     return Prefix(tuple(links), tuple(ends), max(at, 1), marked, len(tools), instructions) if links else None
 
 
-def _instructs(message: msgspec.Raw) -> bool:
+def _instructs(message: bytes) -> bool:
+    if found := _ROLE_FIRST.match(message):  # as all SDKs write it: the rest need not be read
+        return found[1].decode() in INSTRUCTING
     try:
         return _role.decode(message).role in INSTRUCTING
     except ValueError:

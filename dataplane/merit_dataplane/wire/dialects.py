@@ -179,20 +179,22 @@ _ANTHROPIC: Final = Dialect(
     caches_only_marked=True,
 )
 
+_OPENAI: Final = Dialect(
+    paths={operation: same(operation) for operation in _OPENAIS},
+    can_say=-1,
+    always=int(Feature.COMPLETIONS | Feature.CHOICES),
+    api_key=lambda key: ("Authorization", f"Bearer {key}"),
+    headers={},
+    request=lambda call, model, _: call.body_for(model),
+    answer=lambda body, *_: (body, usage_of(body)),
+    stream=_openai_stream,
+    error=lambda status, body, _: Refusal(status, body),
+    keeps=lambda *_: None,
+    knows_only_openais=True,
+)
+
 DIALECTS: Final[Mapping[str, Dialect]] = {
-    "OpenAI": Dialect(
-        paths={operation: same(operation) for operation in _OPENAIS},
-        can_say=-1,
-        always=int(Feature.COMPLETIONS | Feature.CHOICES),
-        api_key=lambda key: ("Authorization", f"Bearer {key}"),
-        headers={},
-        request=lambda call, model, _: call.body_for(model),
-        answer=lambda body, *_: (body, usage_of(body)),
-        stream=_openai_stream,
-        error=lambda status, body, _: Refusal(status, body),
-        keeps=lambda *_: None,
-        knows_only_openais=True,
-    ),
+    "OpenAI": _OPENAI,
     "Anthropic": _ANTHROPIC,
     "Gemini": _GEMINI,
     "VertexGemini": replace(
@@ -214,19 +216,11 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         request=vertex_body,
         error=_claude_error,
     ),
-    "AzureOpenAI": Dialect(
+    "AzureOpenAI": replace(
+        _OPENAI,
         paths={operation: same(f"openai/deployments/{{model}}/{operation}") for operation in _OPENAIS},
-        can_say=-1,
-        always=int(Feature.COMPLETIONS | Feature.CHOICES),
         api_key=lambda key: ("api-key", key),
-        headers={},
-        request=lambda call, model, _: call.body_for(model),
-        answer=lambda body, *_: (body, usage_of(body)),
-        stream=_openai_stream,
-        error=lambda status, body, _: Refusal(status, body),
-        keeps=lambda *_: None,
         query=(("api-version", "2024-10-21"),),
-        knows_only_openais=True,
     ),
     "Bedrock": Dialect(
         paths={

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from merit_crds.pricing import Usage
 from merit_crds.snapshot import Rates
 from merit_dataplane.warmth.marks import Marks, marks_of, named
-from merit_dataplane.warmth.prefix import Prefix, prefix_of
+from merit_dataplane.warmth.prefix import Prefix, _instructs, prefix_of
 from merit_dataplane.warmth.table import PrefixTable
 from merit_dataplane.warmth.warmth import COLD, Warmth
 from merit_dataplane.wire.cache_marks import marked
@@ -275,6 +275,29 @@ async def test_a_clients_own_marks_stand_alone() -> None:
         told = (await merit.post(asked, path="/v1/explain")).json()["meritOrder"][0]
     assert (cache.marks, told["cacheMarks"]) == ([1], [])
     assert json.loads(vendor.bodies[0])["system"][1] == {"type": "text", "text": "Today is Wednesday."}
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_request_that_is_marked_as_a_whole_is_left_alone() -> None:
+    asked = {
+        "model": "chat",
+        "max_tokens": 9,
+        "system": SYSTEM,
+        "messages": body()["messages"][1:],
+        "cache_control": MARK,
+    }
+    async with cached("Anthropic") as (merit, cache, vendor):
+        assert (await merit.post(asked, path="/v1/messages")).status_code == 200
+    assert cache.marks == [1]
+    assert json.loads(vendor.bodies[0])["system"] == SYSTEM
+
+
+@pytest.mark.parametrize(
+    "form", ['{"role":"%s","content":"x"}', '{ "role" : "%s" }', '{"content":[{"role":"user"}],"role":"%s"}']
+)
+@pytest.mark.parametrize("role", ["system", "developer", "user"])
+def test_instructions_are_known_by_their_role_wherever_it_stands(form: str, role: str) -> None:
+    assert _instructs((form % role).encode()) is (role != "user")
 
 
 @pytest.mark.asyncio(loop_scope="session")

@@ -17,7 +17,9 @@ _LEAST_THINKING = 1024
 _MOST_THINKING = 32_000
 _SHARE_OF_THINKING = {"minimal": 0.1, "low": 0.2, "medium": 0.5, "high": 0.8, "xhigh": 0.95, "max": 0.95}
 """Of max_tokens, by effort: OpenRouter's shares (openrouter.ai/docs/use-cases/reasoning-tokens)."""
-_AS_THEY_ARE = ("thinking", "top_k", "container", "mcp_servers", "context_management", "inference_geo")
+_AS_THEY_ARE = (
+    "thinking", "top_k", "container", "mcp_servers", "context_management", "inference_geo", "cache_control",
+)  # fmt: skip
 """Anthropic's own fields."""
 KEPT: Final = frozenset(_AS_THEY_ARE) | {
     "max_completion_tokens", "max_tokens", "temperature", "top_p", "stop", "tools", "tool_choice", "functions",

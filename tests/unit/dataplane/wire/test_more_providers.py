@@ -198,3 +198,16 @@ async def test_a_provider_may_set_another_version_of_azures_api() -> None:
     async with serving(vendor, "AzureOpenAI", extra=extra) as merit:
         await merit.client().chat.completions.create(model="chat", messages=HELLO)
     assert "?api-version=2026-01-01-preview HTTP/1.1" in vendor.heads[0]
+
+
+async def test_azure_gets_no_words_of_anthropics() -> None:
+    vendor = Vendor(FELL_BACK)
+    asked = {
+        "model": "chat",
+        "max_tokens": 9,
+        "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}],
+        "messages": HELLO,
+    }
+    async with serving(vendor, "AzureOpenAI", model="gpt-4o") as merit:
+        assert (await merit.post(asked, path="/v1/messages")).status_code == 200
+    assert b"cache_control" not in vendor.bodies[0]
