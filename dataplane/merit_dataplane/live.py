@@ -6,7 +6,7 @@ from merit_crds.snapshot import Commitment
 from merit_dataplane.authentication.schemes import Authentications
 from merit_dataplane.commitments.account import CommitmentAccount
 from merit_dataplane.commitments.accounts import CommitmentAccounts
-from merit_dataplane.feedback.answer_id import Labels, Seal, fingerprint, mark_of
+from merit_dataplane.feedback.answer_id import Byline, Labels, Seal, fingerprint, mark_of
 from merit_dataplane.feedback.tally import Tally
 from merit_dataplane.limits.accounts import ConsumerAccounts
 from merit_dataplane.metering.expectation import ExpectedOutput, TierOutput
@@ -37,16 +37,23 @@ class Measured:
 class Learned(Measured):
     """Of one candidate in one tier of one route. Its own latencies are those of all its endpoints together."""
 
-    __slots__ = ("_at", "_slowness", "expected_input", "expected_output", "mark")
+    __slots__ = ("_at", "_byline", "_slowness", "expected_input", "expected_output", "mark")
 
     def __init__(self, tier_input: TierInput, tier_output: TierOutput, mark: str):
         super().__init__()
         self.mark = mark
         """Names the candidate in the ids of its answers."""
+        self._byline: Byline | None = None
         self.expected_input = ExpectedInput(tier_input)
         self.expected_output = ExpectedOutput(tier_output)
         self._at: dict[EndpointHealth, Measured] | None = None  # only for endpoints that have siblings
         self._slowness: Latency | None = None  # made by the first answer: most candidates of 40,000 never have one
+
+    def byline(self, labels: Labels, seal: Seal) -> Byline:
+        """What makes the ids of its answers: the same over all snapshots with this seal."""
+        if self._byline is None or self._byline.seal is not seal:
+            self._byline = Byline(labels, self.mark, seal)
+        return self._byline
 
     def at(self, endpoint: EndpointHealth) -> Measured:
         """Latencies of one of several endpoints."""

@@ -75,15 +75,15 @@ def fingerprint(secret: bytes) -> bytes:
 class Byline:
     """Makes ids of one candidate's answers."""
 
-    __slots__ = ("_candidate", "_mark", "_seal")
+    __slots__ = ("_candidate", "_mark", "seal")
 
     def __init__(self, labels: Labels, mark: str, seal: Seal):
-        self._mark, self._seal, self._candidate = mark, seal, _candidate(labels)
+        self._mark, self.seal, self._candidate = mark, seal, _candidate(labels)
 
     def signed(self, request_id: str, consumer: str) -> str:
         """The id of an answer to this consumer, from that of its request."""
         marked = request_id + self._mark
-        return marked + self._seal.over(f"{marked}\0{consumer}{self._candidate}".encode())
+        return marked + self.seal.over(f"{marked}\0{consumer}{self._candidate}".encode())
 
 
 def genuine(answer: AnswerId, labels: Labels, consumer: str, seal: Seal) -> bool:

@@ -448,7 +448,7 @@ class Builder:
                     max_output_tokens=price.max_output_tokens,
                     accuracy=self._accuracy(candidate, labels, trust),
                     learned=learned,
-                    byline=Byline(labels, learned.mark, provider.seal),
+                    byline=learned.byline(labels, provider.seal),
                     chooses=has_ceiling and len(provider.endpoints) > 1,
                     first_byte_seconds=min(
                         route.first_byte_ms / 1000 or provider.first_byte_seconds, provider.first_byte_seconds
