@@ -75,6 +75,7 @@ def _provider(resource: Resource, spec: ProviderSpec) -> Entry | tuple[Problem, 
     return ProviderEntry(
         generation=resource.generation,
         protocol=spec.protocol,
+        vendor=spec.vendor or "",
         endpoints=tuple(Endpoint(name=e.name, url=e.url.rstrip("/"), region=e.region or "") for e in spec.endpoints),
         api_key=credential(namespace, api_key) if api_key else None,
         authentication=authentication.scheme(namespace, spec),

@@ -24,6 +24,8 @@ class ProviderEntry(Entry, frozen=True):
     generation: int
     protocol: str
     endpoints: tuple[Endpoint, ...]
+    vendor: str = ""
+    """Whose differences from the protocol count; empty: by the endpoints' host."""
     api_key: CredentialRef | None = None
     """Sent as the protocol wants it."""
     authentication: Scheme | None = None

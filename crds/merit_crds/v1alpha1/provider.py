@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from merit_crds.v1alpha1.credentials import TRANSPORT_HEADERS, Credentials
@@ -16,10 +16,12 @@ from merit_crds.v1alpha1.fields import (
     QueryName,
     QueryValue,
     Url,
+    checked,
     listed,
 )
 
 RESERVED_HEADERS = tuple(sorted((*TRANSPORT_HEADERS, "authorization", "x-api-key")))
+_VENDOR_OF_OPENAI = "vendor says what differs from the protocol OpenAI: remove it with any other protocol"
 _RESERVED = f"headers can't set {', '.join(RESERVED_HEADERS)}: use credentials for keys, Merit sets the rest"
 
 
@@ -68,6 +70,10 @@ class Limits(Part):
 class ProviderSpec(Part):
     """One account at one LLM vendor: protocol, endpoints, credentials, limits."""
 
+    model_config = ConfigDict(
+        json_schema_extra=checked(("!has(self.vendor) || self.protocol == 'OpenAI'", _VENDOR_OF_OPENAI))
+    )
+
     protocol: Literal[
         "OpenAI", "Anthropic", "AzureOpenAI", "Bedrock", "Cohere", "Gemini", "VertexGemini", "VertexAnthropic"
     ] = Field(
@@ -76,6 +82,13 @@ class ProviderSpec(Part):
             "Anthropic's Messages, Amazon Bedrock's Converse, Cohere's v2, Google's Gemini, or the latter's and "
             "Anthropic's on Vertex AI."
         )
+    )
+    vendor: (
+        Literal["Mistral", "DeepSeek", "Groq", "Together", "Ollama", "Perplexity", "ZAI", "GPUStack", "None"] | None
+    ) = Field(
+        default=None,
+        description="Whose differences from the protocol OpenAI count; default: by the host of the first endpoint. "
+        "'None' is none.",
     )
     endpoints: tuple[EndpointSpec, ...] = Field(
         min_length=1,
@@ -108,6 +121,12 @@ class ProviderSpec(Part):
         description="Other namespaces whose ModelRoutes may use this provider; '*' is every one.",
         json_schema_extra=listed(unique=True),
     )
+
+    @model_validator(mode="after")
+    def _vendor_of_openai(self) -> "ProviderSpec":
+        if self.vendor is not None and self.protocol != "OpenAI":
+            raise PydanticCustomError("vendor", _VENDOR_OF_OPENAI)
+        return self
 
     @field_validator("headers")
     @classmethod

@@ -48,7 +48,7 @@ from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.health import EndpointHealth
 from merit_dataplane.snapshots.current_price import CurrentPrice
 from merit_dataplane.warmth.warmth import Warmth
-from merit_dataplane.wire.dialects import DIALECTS, Dialect
+from merit_dataplane.wire.dialects import Dialect, dialect_of
 from merit_dataplane.wire.features import mask
 from merit_dataplane.wire.openai_request import Operation
 
@@ -353,7 +353,7 @@ class Builder:
 
     def _provider(self, key: str, entry: ProviderEntry) -> ProviderPlan:
         account = self._live.account(key)
-        dialect = DIALECTS.get(entry.protocol)
+        dialect = dialect_of(entry.protocol, entry.vendor, entry.endpoints[0].url if entry.endpoints else "")
         if dialect is None:
             raise ValueError(f"this pod does not know the protocol {entry.protocol!r}")
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "merit"}

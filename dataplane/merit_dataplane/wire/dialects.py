@@ -4,9 +4,10 @@ A dialect that is OpenAI's own hands the bytes on. How else requests are authent
 merit_dataplane.authentication.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -40,6 +41,10 @@ from merit_dataplane.wire.openai_gemini.dialect import (
 from merit_dataplane.wire.openai_request import Call, Operation
 from merit_dataplane.wire.openai_response import usage_of
 from merit_dataplane.wire.openai_stream import StreamTranslator
+from merit_dataplane.wire.openai_vendors.errors import openai_error
+from merit_dataplane.wire.openai_vendors.request import vendor_body, vendor_keeps
+from merit_dataplane.wire.openai_vendors.stream import UnmarkedStream
+from merit_dataplane.wire.openai_vendors.table import Vendor, vendor_of
 from merit_dataplane.wire.streamed import OpenStream, StreamedAnswer
 
 Header = Callable[[str], str | None]
@@ -87,7 +92,7 @@ class Dialect:
     stream: OpenStream
     error: Callable[[int, bytes, Header], Refusal]
     """Of an error's status, body and headers."""
-    keeps: Callable[[Operation, str], frozenset[str] | None]
+    keeps: Callable[[Operation, str], Container[str] | None]
     """Of an operation and the model's name: the parameters that `request` sends on; None for all."""
     stream_type: str | tuple[str, ...] = "text/event-stream"
     """Content type of a streamed answer, or those that it may have."""
@@ -119,6 +124,14 @@ def same(path: str) -> Path:
 
 def _openai_stream(call: Call, _: str, price: Callable[[Usage], CostDetails], __: int) -> StreamedAnswer:
     return StreamTranslator(wants_usage=call.wants_usage, price=price)
+
+
+def _unmarked_stream(call: Call, _: str, price: Callable[[Usage], CostDetails], __: int) -> StreamedAnswer:
+    return UnmarkedStream(wants_usage=call.wants_usage, price=price)
+
+
+def _openai_error(status: int, body: bytes, _: Header) -> Refusal:
+    return Refusal(status, openai_error(status, body))
 
 
 def _anthropic_answer(body: bytes, _: Call, __: str, created: int) -> tuple[bytes, Usage | None]:
@@ -188,7 +201,7 @@ _OPENAI: Final = Dialect(
     request=lambda call, model, _: call.body_for(model),
     answer=lambda body, *_: (body, usage_of(body)),
     stream=_openai_stream,
-    error=lambda status, body, _: Refusal(status, body),
+    error=_openai_error,
     keeps=lambda *_: None,
     knows_only_openais=True,
 )
@@ -273,3 +286,24 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     ),
 }
 """By the `protocol` of a Provider."""
+
+
+def dialect_of(protocol: str, vendor: str, url: str) -> Dialect | None:
+    """That of a Provider, by its protocol, its `vendor` (may be empty) and its first endpoint's URL. None: unknown."""
+    dialect = DIALECTS.get(protocol)
+    if dialect is None or protocol != "OpenAI":
+        return dialect
+    row = vendor_of(vendor, urlsplit(url).hostname or "")
+    return dialect if row is None else _of_vendor(dialect, row)
+
+
+def _of_vendor(dialect: Dialect, row: Vendor) -> Dialect:
+    kept = vendor_keeps(row)
+    return replace(
+        dialect,
+        can_say=dialect.can_say & ~int(row.lacks),
+        always=dialect.always & ~int(row.lacks),
+        request=lambda call, model, _: vendor_body(row, call, model),
+        stream=dialect.stream if row.marks_end else _unmarked_stream,
+        keeps=lambda *_: kept,
+    )

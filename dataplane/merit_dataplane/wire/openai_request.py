@@ -160,13 +160,17 @@ class Call(msgspec.Struct, frozen=True):
     def body_for(self, model: msgspec.Raw) -> bytes:
         """The bytes for a provider: `model` is the JSON string of the model's name there."""
         fields = {**self.fields, "model": model}
+        self.ask_for_usage(fields)
+        for ours in OURS:
+            fields.pop(ours, None)
+        return _encode(fields)
+
+    def ask_for_usage(self, fields: dict[str, msgspec.Raw]) -> None:
+        """Puts the wish for usage into the fields of a stream's request."""
         if self.stream and self.operation is not Operation.EMBEDDINGS:
             given = fields.get("stream_options")
             options = _fields.decode(given) if given is not None and bytes(given) != b"null" else {}
             fields["stream_options"] = msgspec.Raw(_encode({**options, "include_usage": _TRUE}))
-        for ours in OURS:
-            fields.pop(ours, None)
-        return _encode(fields)
 
 
 def parse(operation: Operation, body: bytes) -> Call:

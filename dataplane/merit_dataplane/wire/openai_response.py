@@ -44,6 +44,8 @@ class _Usage(msgspec.Struct):
     completion_tokens_details: _OutputDetails | None = None
     prompt_cache_hit_tokens: int | float | None = None
     """DeepSeek's word for `cached_tokens`; older answers have no other."""
+    num_cached_tokens: int | float | None = None
+    """Mistral's."""
     service_tier: Any = None
     """Where Mistral says it."""
 
@@ -97,7 +99,7 @@ def _reported(usage: _Usage, served: str) -> Usage | None:
     if prompt < 0 or output < 0:
         return None
     of_input, of_output = usage.prompt_tokens_details, usage.completion_tokens_details
-    hit = usage.prompt_cache_hit_tokens
+    hit = usage.num_cached_tokens if usage.prompt_cache_hit_tokens is None else usage.prompt_cache_hit_tokens
     if of_input is None and of_output is None and not hit and total <= prompt + output:
         return Usage(prompt, output, service_tier=served)
     of_input, of_output = of_input or _InputDetails(), of_output or _OutputDetails()

@@ -1,6 +1,6 @@
 """Which parameters of a request a protocol's translation leaves out: what `provider.require_parameters` asks for."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Final
 
 from merit_crds.pricing import STANDARD
@@ -23,7 +23,7 @@ _USUAL: Final[Mapping[str, frozenset[bytes]]] = {
 """Values that a request without the field has."""
 
 
-def left_out(call: Call, kept: frozenset[str] | None) -> list[str]:
+def left_out(call: Call, kept: Container[str] | None) -> list[str]:
     """Names of the parameters that a dialect doesn't send on; `kept` is what it states, None for all."""
     if kept is None:
         return []
