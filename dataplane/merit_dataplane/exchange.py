@@ -34,6 +34,7 @@ from merit_dataplane.wire.features import MEDIA, listed
 from merit_dataplane.wire.openai_request import Call
 
 if TYPE_CHECKING:
+    from merit_dataplane.observability.tracing import RequestTrace
     from merit_dataplane.shared_state import Budget, SharedState
 
 CLIENT_GONE = 499
@@ -52,7 +53,7 @@ class Exchange:
         "attempted", "attempts", "bid", "billed_at", "byline", "cache", "call", "charge", "consumer", "cost", "draws",
         "endpoint", "error", "estimated", "failures", "first_token", "flown", "forced_tier", "grant", "id", "listed",
         "loop", "placement", "prefix", "reserved", "route", "saved", "started", "state_budget", "status", "tables",
-        "target", "tier", "usage", "waits_for",
+        "target", "tier", "trace", "usage", "waits_for",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
@@ -102,6 +103,8 @@ class Exchange:
         """Whom an attempt under way asks."""
         self.endpoint: EndpointPlan | None = None
         """Where the last attempt went."""
+        self.trace: RequestTrace | None = None
+        """Its spans; None where none are made."""
 
     def shared(self, state: "SharedState") -> "Budget":
         """How long this request may still wait for Redis."""
@@ -114,7 +117,7 @@ class Exchange:
         forked = copy.copy(self)
         forked.failures = []
         if anew:
-            forked.id = _new_id()
+            forked.id, forked.trace = _new_id(), None
         return forked
 
     def asks(self, bid: Bid, endpoint: EndpointPlan) -> None:
@@ -123,6 +126,8 @@ class Exchange:
         self.attempted, self.waits_for, self.endpoint = self.loop.time(), bid.target, endpoint
         if bid.committed is not None:
             self.reserved = reserve(bid.committed)
+        if self.trace is not None:
+            self.trace.asks(bid, endpoint, self.attempts, self.tables)
 
     def failed(self, bid: Bid, endpoint: EndpointPlan, failure: AttemptFailedError, ledger: Ledger) -> None:
         """An attempt gave nothing."""
@@ -130,6 +135,8 @@ class Exchange:
         ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, failure.outcome)
         self.waits_for = None
         self._release()
+        if self.trace is not None:
+            self.trace.failed(failure.outcome, failure.status)
         now = self.loop.time()
         if failure.outcome == Verdict.FIRST_BYTE:
             self._never(bid.target, now)
@@ -140,6 +147,8 @@ class Exchange:
         """An attempt gave an answer."""
         self.bid, self.target, self.waits_for, self.byline = bid, bid.target, None, bid.target.byline
         ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, "answered")
+        if self.trace is not None:
+            self.trace.answered(stream=self.call is not None and self.call.stream)
 
     def sign(self) -> str:
         """The id that the client gets; that of an answer says whose it is, so that it can be scored."""
@@ -215,8 +224,14 @@ class Exchange:
         elif self.target is not None and self.error == f"stream_{Verdict.IDLE}":
             for measured in self._measured(self.target):
                 measured.total.never(now)
+        if log is not None or self.trace is not None:
+            self._tell(self._line(duration), log)
+
+    def _tell(self, line: UsageLine, log: UsageLog | None) -> None:
         if log is not None:
-            log.write(self._line(duration))
+            log.write(line)
+        if self.trace is not None:
+            self.trace.end(line, self.call)
 
     def _learn(self, target: Target, usage: Usage, now: float) -> None:
         learned, seconds = target.learned, now - self.attempted  # what others took before it is not its own

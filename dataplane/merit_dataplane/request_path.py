@@ -8,7 +8,7 @@ A request takes the tables of one snapshot at its start and keeps them: a push n
 import asyncio
 import logging
 from collections.abc import Awaitable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from merit_dataplane.caching.exact import ExactStore
 from merit_dataplane.dispatch.legs import Leg, legs
@@ -33,6 +33,9 @@ from merit_dataplane.wire.clients import CLIENTS, ClientDialect
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.openai_request import Call, Operation
 
+if TYPE_CHECKING:
+    from merit_dataplane.observability.tracing import Tracing
+
 Scope = MutableMapping[str, Any]
 log = logging.getLogger("merit.request")
 
@@ -50,9 +53,10 @@ class RequestPath:
         cache: ExactStore,
         max_body_bytes: int,
         admission: Admission,
+        tracing: "Tracing | None" = None,
     ):
         self._holder, self._ledger, self._log, self.max_body_bytes = holder, ledger, log, max_body_bytes
-        self._responses, self._admission = Responses(), admission
+        self._responses, self._admission, self._tracing = Responses(), admission, tracing
         self._answers = Answers(cache, ledger, self._responses)
         self._failover = Failover(client, ledger)
         self._relay = Relay(self._responses)
@@ -74,6 +78,8 @@ class RequestPath:
     async def serve(self, scope: Scope, receive: Receive, send: Send, operation: Operation) -> None:
         """One request, from its head to its account."""
         exchange, client = Exchange(self._holder.tables), CLIENTS[operation]
+        if self._tracing is not None:
+            exchange.trace = self._tracing.begin(scope["headers"], operation)
         if client.renders is not None:
             send = Rendering(send, exchange, client.renders)
         await self._to_its_account(exchange, send, self._stages(exchange, scope, receive, send, client))

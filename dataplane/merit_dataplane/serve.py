@@ -40,6 +40,7 @@ from merit_dataplane.stages.admission import Admission
 from merit_dataplane.upstream.http1_client import Http1Client
 
 if TYPE_CHECKING:
+    from merit_dataplane.observability.tracing import Tracing
     from merit_dataplane.shared_state import SharedState
 
 log = logging.getLogger("merit.serve")
@@ -59,6 +60,7 @@ class Gateway:
     admission: Admission
     recorder: Recorder
     state: "SharedState | None" = None
+    tracing: "Tracing | None" = None
 
 
 def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
@@ -67,6 +69,7 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
     holder = SnapshotHolder(Live(Authentications(client, settings.ambient_namespaces)))
     usage_log = usage_log or _usage_log(settings)
     state = _shared_state(settings.redis) if settings.redis else None
+    tracing = _tracing(settings.traces_url, settings.pod) if settings.traces_url else None
     fleet = Fleet()
     admission = Admission(fleet, ledger, state)
     path = RequestPath(
@@ -77,10 +80,17 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
         cache=ExactStore(settings.cache_bytes),
         max_body_bytes=settings.max_body_bytes,
         admission=admission,
+        tracing=tracing,
     )
     book = _shared_book(state, holder.live) if state is not None else OwnBook(holder.live.tallies)
     recorder = Recorder(holder, ledger, book, FeedbackDisk(settings.state_dir) if settings.state_dir else None)
-    return Gateway(holder, path, client, ledger, usage_log, fleet, admission, recorder, state)
+    return Gateway(holder, path, client, ledger, usage_log, fleet, admission, recorder, state, tracing)
+
+
+def _tracing(endpoint: str, pod: str) -> "Tracing":
+    from merit_dataplane.observability.tracing import Tracing  # noqa: PLC0415 # an extra that few pods need
+
+    return Tracing(endpoint, pod=pod)
 
 
 def _shared_state(settings: RedisSettings) -> "SharedState":
@@ -162,6 +172,8 @@ async def run(settings: Settings) -> None:
             await budgets.flush()
         if gateway.usage_log is not None:
             await asyncio.to_thread(gateway.usage_log.close)
+        if gateway.tracing is not None:
+            await asyncio.to_thread(gateway.tracing.close)
     log.info("stopped")
 
 

@@ -59,5 +59,7 @@ class Settings:
     ambient_namespaces: tuple[str, ...] = ()
     """Whose Providers may use the pod's own identity at a cloud; `*` is every one."""
     pod: str = ""
+    traces_url: str = ""
+    """Where spans go, the full URL of OTLP/HTTP; empty: none are made."""
     redis: RedisSettings | None = None
     """What pods share; None where they share nothing."""

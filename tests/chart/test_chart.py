@@ -26,6 +26,7 @@ VALUES: dict[str, dict[str, Any]] = {
             "clientCertificate": True,
         }
     },
+    "otlp": {"otlp": {"endpoint": "http://collector:4318", "sampleRatio": 0.1, "headersSecret": "otlp"}},
     "plain admin port": {"adminTLS": {"enabled": False}, "pushToken": {"existingSecret": "mine"}},
     "bare": {
         "crds": {"enabled": False},
@@ -111,6 +112,7 @@ def test_arguments_are_those_of_the_programs(values: dict[str, Any]) -> None:
     tls = values.get("adminTLS", {}).get("enabled", True)
     assert (served.tls_cert is not None, pushing.tls_ca is not None) == (tls, tls)
     assert (served.redis_url is not None, served.redis_ca is not None) == ("redis" in values, "redis" in values)
+    assert served.otlp_endpoint == values.get("otlp", {}).get("endpoint")
     assert served.admin_listen.port == pushing.admin_port
     # Kubernetes must not kill a pod whose streams may still end
     assert pod(documents, "dataplane")["terminationGracePeriodSeconds"] > served.drain_seconds + served.grace_seconds

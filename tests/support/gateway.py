@@ -115,6 +115,7 @@ async def gateway(  # settings
     standalone: bool = False,
     token: Callable[[], str] = lambda: PUSH_TOKEN,
     redis: RedisSettings | None = None,
+    traces_url: str = "",
 ) -> AsyncIterator[Running]:
     """A gateway with these resources (none: no snapshot yet). At its end nothing may be in flight, and no task left."""
     before = asyncio.all_tasks()
@@ -126,6 +127,7 @@ async def gateway(  # settings
         pod="pod-under-test",
         state_dir=state_dir,
         redis=redis,
+        traces_url=traces_url,
     )
     log = io.BytesIO()
     parts = wire(settings, UsageLog(StreamSink(log)))
@@ -148,6 +150,8 @@ async def gateway(  # settings
         stack.push_async_callback(sdk_http.aclose)
         stack.push_async_callback(parts.client.close)
         stack.callback(parts.holder.live.authentications.close)
+        if parts.tracing is not None:
+            stack.push_async_callback(asyncio.to_thread, parts.tracing.close)
         if parts.state is not None:
             parts.state.start()
             stack.push_async_callback(parts.state.close)

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from merit_dataplane.cli import redis_options
+from merit_dataplane.cli import otlp_options, redis_options
 from merit_dataplane.settings import Address, Settings
 
 _GC_YOUNG = 20_000
@@ -66,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="whose Providers may use this pod's own identity at a cloud (repeatable, * for all); default all of a "
         "folder's, none of an operator's",
     )
+    otlp_options.add_arguments(parser)
     redis_options.add_arguments(parser)
     parser.set_defaults(parser=parser)
 
@@ -121,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
         cache_bytes=args.cache * 1024 * 1024,
         ambient_namespaces=tuple(args.ambient_credentials or (() if args.from_operator else ("*",))),
         pod=os.environ.get("POD_NAME", ""),
+        traces_url=otlp_options.traces_url(args),
         redis=redis_options.settings(args),
     )
     _run_loop(settings)

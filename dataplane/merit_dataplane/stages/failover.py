@@ -67,7 +67,8 @@ class Failover:
             account.started(exchange.loop.time())
             try:
                 sent = marked(call, bid.warm.marks) if bid.warm.marks else call
-                answer = await attempt(self._client, bid.target, endpoint, sent, guard)
+                traced = exchange.trace.headers() if exchange.trace is not None else None
+                answer = await attempt(self._client, bid.target, endpoint, sent, guard, traced)
             except AttemptFailedError as failure:
                 account.ended()
                 exchange.failed(bid, endpoint, failure, self._ledger)

@@ -65,10 +65,15 @@ class AttemptFailedError(Exception):
         """The provider's words."""
 
 
-async def attempt(
-    client: UpstreamClient, target: Target, endpoint: EndpointPlan, call: Call, guard: Guard
+async def attempt(  # noqa: PLR0917 # of the hot path: no keywords
+    client: UpstreamClient,
+    target: Target,
+    endpoint: EndpointPlan,
+    call: Call,
+    guard: Guard,
+    traced: Mapping[str, str] | None = None,
 ) -> Whole | Stream:
-    """Sends the request.
+    """Sends the request. `traced`: headers that name the span of this attempt, where there is one.
 
     Raises AttemptFailedError; RequestError (400) for what the provider's protocol can't say; CancelledError when the
     client has gone.
@@ -80,8 +85,7 @@ async def attempt(
     if provider.names_model:
         url = url.replace("{model}", target.model_in_url)
     more, authentication = dialect.more_headers, provider.authentication
-    headers = provider.headers if more is None else _with(provider.headers, more)
-    once = more is not None
+    headers, once = (provider.headers, False) if more is None and traced is None else _headers(provider, more, traced)
     loop = asyncio.get_running_loop()
     now = loop.time()
     endpoint.health.started(now)
@@ -175,6 +179,14 @@ def _judge(failed: AttemptFailedError, target: Target, endpoint: EndpointPlan, n
             target.provider.authentication.refused(failed.why)
     else:
         endpoint.health.failed(now)
+
+
+def _headers(
+    provider: ProviderPlan, more: Mapping[str, str] | None, traced: Mapping[str, str] | None
+) -> tuple[Mapping[str, str], bool]:
+    """The provider's and this request's own, and that these are for this request alone."""
+    headers = provider.headers if more is None else _with(provider.headers, more)
+    return (headers if traced is None else {**headers, **traced}), True
 
 
 def _with(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:

@@ -158,7 +158,8 @@ def _dependencies(root: Path, plane: str) -> None:
     # uv, not pip: it checks the hashes of a constraints file, so that one lock serves all extras.
     lock = (REPOSITORY / "requirements.lock").read_text().splitlines()
     tzdata = next(line.split()[0] for line in lock if line.startswith("tzdata=="))
-    wanted = ["-r", "pyproject.toml", "--extra", plane, tzdata, "-c", "requirements.lock"]
+    extras = ["--extra", plane, *(["--extra", "otlp"] if plane == "dataplane" else [])]
+    wanted = ["-r", "pyproject.toml", *extras, tzdata, "-c", "requirements.lock"]
     install = [*_uv(), "pip", "install", "-q", "--python", sys.executable, "--target", str(app), "--require-hashes"]
     _run(*install, *wanted, cwd=REPOSITORY)
     shutil.rmtree(app / "bin", ignore_errors=True)  # programs of the dependencies, with this machine's paths in them
