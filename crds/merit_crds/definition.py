@@ -137,7 +137,27 @@ def _status(kind: str) -> Schema:
     if kind == "ModelRoute":
         properties["cheapest"] = _string("First of the merit order of the last tier, at the typical request.", 400)
         properties["meritOrder"] = _merit_order()
+    if kind == "ProviderPricing":
+        properties["commitments"] = _commitments()
     return {"description": "Written by the operator.", "type": "object", "properties": dict(sorted(properties.items()))}
+
+
+def _commitments() -> Schema:
+    return {
+        "description": "What is left of each commitment that holds now, as far as pods have told.",
+        "type": "array",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "atomic",
+        "items": {
+            "type": "object",
+            "required": ["name", "periodEnds", "remaining"],
+            "properties": {
+                "name": _string("Its name in spec.commitments.", 63),
+                "periodEnds": _string("When this period ends: RFC 3339.", 32),
+                "remaining": _string("Of this period's volume, in whole percent.", 8),
+            },
+        },
+    }
 
 
 def _merit_order() -> Schema:

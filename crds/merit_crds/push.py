@@ -17,14 +17,22 @@ PUT /v1/snapshot          admin port, TLS where the chart says so
 426 Nack UnknownFormat    this pod doesn't know the snapshot's format
 
 GET /v1/snapshot/version  -> Ack: what the pod serves now; `version` is empty before the first snapshot
+
+PUT /v1/commitments       the same, and tells the pod what others have drawn of commitments (JSON of Volumes)
+  200 Ack, 401 and 409 Nack as above; 404 where a pod is too old to know commitments
+
+An Ack tells what the pod has drawn itself. Both are apart from the snapshot: what is left is no part of a version.
 """
 
 from enum import StrEnum
 
 import msgspec
 
+from merit_crds.commitments.tally import Used
+
 SNAPSHOT_PATH = "/v1/snapshot"
 VERSION_PATH = "/v1/snapshot/version"
+COMMITMENTS_PATH = "/v1/commitments"
 VERSION_HEADER = "merit-version"
 TERM_HEADER = "merit-term"
 FORMAT_HEADER = "merit-format"
@@ -57,6 +65,23 @@ class PushBody(msgspec.Struct, frozen=True):
     credentials: dict[str, str]
 
 
+class Others(msgspec.Struct, frozen=True):
+    """What all processes but the pod's own have drawn of one period of a commitment."""
+
+    commitment: str
+    period: int
+    units: str
+
+
+class Volumes(msgspec.Struct, frozen=True):
+    """What a pod is told of commitments."""
+
+    term: int
+    share: float
+    """The pod's part of what the fleet asks for, above 0 and at most 1."""
+    others: tuple[Others, ...] = ()
+
+
 class Ack(msgspec.Struct, frozen=True):
     """The pod serves `version`."""
 
@@ -65,6 +90,10 @@ class Ack(msgspec.Struct, frozen=True):
     pod: str = ""
     took_ms: float = 0.0
     """Milliseconds from the request's last byte to serving it."""
+    process: str = ""
+    """The pod's process, another one after each restart."""
+    used: tuple[Used, ...] = ()
+    """What it has drawn of commitments, and what its forerunners on its disk had."""
 
 
 class Nack(msgspec.Struct, frozen=True):

@@ -17,7 +17,8 @@ from merit_dataplane.admin.api import create_admin
 from merit_dataplane.app import create_app
 from merit_dataplane.authentication.schemes import Authentications
 from merit_dataplane.caching.exact import ExactStore
-from merit_dataplane.commitments.disk import CommitmentDisk
+from merit_dataplane.commitments.accounts import CommitmentAccounts
+from merit_dataplane.commitments.disk import CommitmentDisk, hear_mounted
 from merit_dataplane.feedback.book import Book, OwnBook
 from merit_dataplane.feedback.disk import FeedbackDisk
 from merit_dataplane.feedback.recorder import Recorder
@@ -105,6 +106,12 @@ def _shared_book(state: "SharedState", live: Live) -> Book:
     return SharedBook(state, live.tallies, live.marks)
 
 
+async def _by_redis(state: "SharedState", accounts: CommitmentAccounts) -> None:
+    from merit_dataplane.commitments.by_redis import CommitmentsByRedis  # noqa: PLC0415 # as above
+
+    await CommitmentsByRedis(state, accounts).follow()
+
+
 def _usage_log(settings: Settings) -> UsageLog | None:
     if settings.usage_log is None:
         return None
@@ -178,13 +185,18 @@ async def run(settings: Settings) -> None:
 
 
 def _keep_commitments(settings: Settings, gateway: Gateway, stack: AsyncExitStack) -> list[asyncio.Task[None]]:
-    """What was drawn before this process began, and what it draws, on its disk."""
-    if settings.state_dir is None:
-        return []
-    disk = CommitmentDisk(settings.state_dir, gateway.holder.live.commitments)
-    disk.load()
-    stack.push_async_callback(disk.flush)
-    return [asyncio.create_task(disk.follow())]
+    """What was drawn before this process began, and what it and the others draw: on disk, through Redis."""
+    accounts, tasks = gateway.holder.live.commitments, []
+    if settings.last_good_dir is not None:
+        hear_mounted(settings.last_good_dir, accounts)
+    if settings.state_dir is not None:
+        disk = CommitmentDisk(settings.state_dir, accounts)
+        disk.load()
+        stack.push_async_callback(disk.flush)
+        tasks.append(asyncio.create_task(disk.follow()))
+    if gateway.state is not None:
+        tasks.append(asyncio.create_task(_by_redis(gateway.state, accounts)))
+    return tasks
 
 
 def _admin_app(settings: Settings, gateway: Gateway, disk: LastGoodDisk | None) -> object:

@@ -16,6 +16,7 @@ from merit_crds.compile import Compiled, Force, Translations, compile_resources
 from merit_crds.snapshot import Snapshot
 from merit_operator import metrics
 from merit_operator.client import KubeClient, KubeError
+from merit_operator.commitments import FleetVolumes, has_commitments
 from merit_operator.discovery import Pod
 from merit_operator.last_good import LastGoodCopy
 from merit_operator.leader import Elector
@@ -46,6 +47,7 @@ _FIRST_SECRETS_SECONDS = 20.0
 _SECRETS_SECONDS = 3.0
 _PODS_SECONDS = 5.0
 _KNOWN_VERSIONS = 16
+_VOLUMES_SECONDS = 10.0
 
 
 class Controller:
@@ -59,12 +61,14 @@ class Controller:
         reflector: Reflector,
         pods: PodClient,
         copy: LastGoodCopy,
+        volumes: FleetVolumes,
         clock: Callable[[], float] = time.time,
     ):
         self._store, self._reflector, self._pods, self._copy = store, reflector, pods, copy
         self._clock = clock
+        self.volumes = volumes
         self.secrets = SecretReader(client, self.notify)
-        self.publisher = Publisher(pods, changed=self.look, outdone=self._outdone)
+        self.publisher = Publisher(pods, changed=self.look, outdone=self._outdone, volumes=volumes)
         self.writer = StatusWriter(client, leads=lambda: self.elector.leads, seen=store.seen, again=self.look)
         self.elector: Elector
         """Set by whoever assembles the parts: elector and controller know each other."""
@@ -113,6 +117,7 @@ class Controller:
         metrics.TERM.set(self.elector.term)
         self.writer.forget()
         self._reporter.forget()
+        self.volumes.forget()
         if self.elector.leads:
             self.list_again()
         else:
@@ -136,6 +141,7 @@ class Controller:
             tasks.create_task(self._looks())
             tasks.create_task(self.writer.run())
             tasks.create_task(self._events.run())
+            tasks.create_task(self._keep_volumes())
 
     async def _turns(self) -> None:
         while True:
@@ -204,6 +210,7 @@ class Controller:
         if self._compiled is None or compiled.version != self._compiled.version:
             log.info("snapshot %s compiled from %d resources", compiled.version[:12], len(compiled.statuses))
         self._compiled, self._previous = compiled, compiled.snapshot
+        self.volumes.wanted = has_commitments(compiled.snapshot)
         self._remember(compiled)
         _count(compiled)
         if self.elector.leads:
@@ -226,6 +233,26 @@ class Controller:
         for version in list(self._contents)[:-_KNOWN_VERSIONS]:
             if version not in served:
                 del self._contents[version]
+
+    async def _keep_volumes(self) -> None:
+        """What pods have drawn of commitments: read when we lead, then kept while it changes."""
+        shown: object = None
+        while True:
+            await asyncio.sleep(_VOLUMES_SECONDS if self.volumes.known else _QUIET_SECONDS)
+            if not self.elector.leads or not self.volumes.wanted or self._compiled is None:
+                continue
+            try:
+                if not self.volumes.known:
+                    await self.volumes.load()
+                await self.volumes.store(lambda: self.elector.leads)
+            except KubeError as error:
+                metrics.ERRORS.labels("commitments").inc()
+                log.warning("what was drawn of commitments was not kept: %s", error)
+                await asyncio.sleep(_LIST_AGAIN_SECONDS)
+            now = self.volumes.shown(self._compiled.snapshot, self._clock())
+            if now != shown:
+                shown = now
+                self.look()
 
     # ---- what is said of it
 
@@ -258,7 +285,8 @@ class Controller:
         if not self.elector.leads:
             return
         push = self.publisher
-        delivery = Delivery(compiled.version, pods, self._contents, push.refusal, push.trouble)
+        volumes = self.volumes.shown(compiled.snapshot, self._clock()) if self.volumes.known else {}
+        delivery = Delivery(compiled.version, pods, self._contents, push.refusal, push.trouble, volumes)
         report = self._reporter.report(compiled.statuses, delivery, acknowledged=push.acknowledged_at)
         self.writer.want(report.documents)
         self._events.tell(report.happenings)

@@ -11,6 +11,7 @@ import kopf
 
 from merit_operator import handlers, health
 from merit_operator.client import KubeClient
+from merit_operator.commitments import FleetVolumes
 from merit_operator.controller import Controller
 from merit_operator.discovery import Discovery
 from merit_operator.last_good import LastGoodCopy
@@ -42,6 +43,7 @@ async def run(settings: Settings) -> int:
         reflector=Reflector(client, store, settings.namespaces),
         pods=pods,
         copy=LastGoodCopy(client, settings.pod_namespace, settings.last_good_prefix),
+        volumes=FleetVolumes(client, settings.pod_namespace, settings.last_good_prefix),
     )
     controller.elector = Elector(
         client,

@@ -31,7 +31,7 @@ PUSH_TOKEN = "push-token-canary-0123456789"  # a test's
 
 
 @contextlib.asynccontextmanager
-async def serving(config: uvicorn.Config) -> AsyncIterator[int]:
+async def serving(config: uvicorn.Config, at: tuple[str, int] = ("127.0.0.1", 0)) -> AsyncIterator[int]:
     """Serves with uvicorn's own protocol but without its ticking main loop, so that the end takes no time."""
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
@@ -43,7 +43,7 @@ async def serving(config: uvicorn.Config) -> AsyncIterator[int]:
         return made
 
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener.bind(at)
     server = await loop.create_server(protocol, sock=listener, backlog=512)
     try:
         yield int(listener.getsockname()[1])
@@ -116,8 +116,13 @@ async def gateway(  # settings
     token: Callable[[], str] = lambda: PUSH_TOKEN,
     redis: RedisSettings | None = None,
     traces_url: str = "",
+    admin_at: tuple[str, int] = ("127.0.0.1", 0),
+    alone: bool = True,
 ) -> AsyncIterator[Running]:
-    """A gateway with these resources (none: no snapshot yet). At its end nothing may be in flight, and no task left."""
+    """A gateway with these resources (none: no snapshot yet). At its end nothing may be in flight, and no task left.
+
+    `alone`: no other one runs in this loop, whose tasks would be taken for its own.
+    """
     before = asyncio.all_tasks()
     here = Address("127.0.0.1", 0)
     settings = Settings(
@@ -161,9 +166,9 @@ async def gateway(  # settings
         admin_config = uvicorn.Config(
             admin, access_log=False, log_config=None, lifespan="off", interface="asgi3", ws="none"
         )
-        admin_port = await stack.enter_async_context(serving(admin_config))
+        admin_port = await stack.enter_async_context(serving(admin_config, admin_at))
         running = Running(
-            parts, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin_port}", http, sdk_http, log, receiver
+            parts, f"http://127.0.0.1:{port}", f"http://{admin_at[0]}:{admin_port}", http, sdk_http, log, receiver
         )
         if documents:
             await running.apply(*documents, complete=complete)
@@ -179,6 +184,8 @@ async def gateway(  # settings
                             raise AssertionError(f"{target.provider} still has requests in flight")
     if parts.usage_log is not None:
         await asyncio.to_thread(parts.usage_log.close)
+    if not alone:
+        return
     here_and_now = {asyncio.current_task()}
     await eventually(lambda: not (asyncio.all_tasks() - before - here_and_now - _servers_own()), "tasks are left")
 

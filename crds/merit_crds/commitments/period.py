@@ -11,6 +11,10 @@ UNITS = 10**6
 """Of one token, request or micro-dollar."""
 
 
+SHORTEST_SHARED_SECONDS = 600
+"""Of periods as long as this, pods tell each other what they have drawn; of shorter ones each has its share."""
+
+
 class Period(NamedTuple):
     """Epoch seconds, start inclusive, end exclusive."""
 
@@ -47,6 +51,14 @@ def _month(name: str, second: int) -> tuple[int, int]:
     first = datetime(day.year, day.month, 1, tzinfo=rules)
     after = datetime(day.year + day.month // 12, day.month % 12 + 1, 1, tzinfo=rules)
     return int(first.timestamp()), int(after.timestamp())
+
+
+def key_of(price_list: str, terms: Commitment) -> str:
+    """By which pods and operator know a commitment. What is counted otherwise is another one.
+
+    `price_list` is `namespace/name`.
+    """
+    return f"{price_list}/{terms.name}/{terms.unit}"
 
 
 def units_of(terms: Commitment) -> int:

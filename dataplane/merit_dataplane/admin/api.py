@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import CollectorRegistry
 
 from merit_crds.push import (
+    COMMITMENTS_PATH,
     FORMAT_HEADER,
     MAX_PUSH_BYTES,
     MOST_PODS,
@@ -21,6 +22,7 @@ from merit_crds.push import (
     Ack,
     Nack,
     Rejection,
+    Volumes,
 )
 from merit_crds.snapshot import FORMAT, encode
 from merit_dataplane.limits.fleet import Fleet
@@ -40,6 +42,7 @@ _STATUS = {
 _TERM = re.compile(r"-?[0-9]{1,18}")
 _VERSION = re.compile(r"[0-9a-f]{64}")
 _encode = msgspec.json.Encoder().encode
+_volumes = msgspec.json.Decoder(Volumes)
 
 
 def create_admin(
@@ -105,6 +108,20 @@ def _add_push(  # noqa: C901 # three endpoints behind one check
             return refuse(Rejection.UNAUTHORIZED, "the push token is missing or wrong")
         count(request)
         return _json(receiver.serving(), 200)
+
+    @api.put(COMMITMENTS_PATH)
+    async def commitments(request: Request) -> Response:
+        """What others have drawn of commitments, and what this pod has: see merit_crds.push."""
+        if receiver is None or not authorized(request):
+            return refuse(Rejection.UNAUTHORIZED, "the push token is missing or wrong")
+        data = await _bounded_body(request)
+        if data is None:
+            return refuse(Rejection.TOO_LARGE, f"a push has at most {MAX_PUSH_BYTES} bytes")
+        try:
+            answer = receiver.hear(_volumes.decode(data))
+        except ValueError as error:
+            return refuse(Rejection.MALFORMED, str(error))
+        return _json(answer, 200 if isinstance(answer, Ack) else _STATUS.get(answer.rejection, 422))
 
     @api.get(SNAPSHOT_PATH)
     async def dump(request: Request) -> Response:

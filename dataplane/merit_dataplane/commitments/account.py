@@ -10,12 +10,21 @@ from math import inf
 from operator import attrgetter
 from typing import NamedTuple
 
-from merit_crds.commitments import Drawn, Offer, Period, fee_of, period_at, shadow_price, units_of, unused
+from merit_crds.commitments import (
+    SHORTEST_SHARED_SECONDS,
+    Drawn,
+    Offer,
+    Period,
+    fee_of,
+    key_of,
+    period_at,
+    shadow_price,
+    units_of,
+    unused,
+)
 from merit_crds.snapshot import Commitment
 from merit_dataplane.commitments.demand import Demand
 
-SHORTEST_SHARED_SECONDS = 600
-"""Of periods as long as this, pods tell each other what they have drawn."""
 _ENOUGH = 20
 """Requests before a pace is set by what they ask for."""
 _PACE_SECONDS = 1.0
@@ -191,11 +200,6 @@ def in_turn(accounts: tuple[CommitmentAccount, ...], now: float) -> tuple[Commit
     if len(accounts) == 1:
         return accounts if accounts[0].holds(now) else ()
     return tuple(sorted((account for account in accounts if account.holds(now)), key=_by_end))
-
-
-def key_of(price_list: str, terms: Commitment) -> str:
-    """By which pods and operator know a commitment. What is counted otherwise is another one."""
-    return f"{price_list}/{terms.name}/{terms.unit}"
 
 
 def _half_life(terms: Commitment) -> float:

@@ -9,10 +9,21 @@ import msgspec
 
 from merit_crds.commitments import Used
 from merit_dataplane.commitments.accounts import CommitmentAccounts
+from merit_dataplane.snapshots.decoding import RejectedError, inflate
 
 log = logging.getLogger("merit.commitments")
 _SECONDS = 1.0
 _decoder = msgspec.json.Decoder(tuple[Used, ...])
+
+
+def hear_mounted(folder: Path, accounts: CommitmentAccounts) -> None:
+    """What the leader keeps in the cluster, mounted as the file `commitments`; nothing where there is none."""
+    try:
+        accounts.hear(_decoder.decode(inflate((folder / "commitments").read_bytes())))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, RejectedError) as error:
+        log.warning("the cluster's copy of what was drawn of commitments is not usable: %s", error)
 
 
 class CommitmentDisk:
@@ -26,7 +37,7 @@ class CommitmentDisk:
     def load(self) -> None:
         """Hears what is on the disk; nothing where there is none, or where it is damaged."""
         try:
-            self._accounts.hear(_decoder.decode(self._path.read_bytes()))
+            self._accounts.inherit(_decoder.decode(self._path.read_bytes()))
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from merit_crds.credentials import mismatches
-from merit_crds.push import Ack, Nack, Rejection
+from merit_crds.push import Ack, Nack, Rejection, Volumes
 from merit_dataplane.snapshots.collector import collector_paused
 from merit_dataplane.snapshots.decoding import RejectedError, decode_snapshot, unpack_push
 from merit_dataplane.snapshots.holder import SnapshotHolder, UnusableSnapshotError
@@ -20,7 +20,17 @@ class Receiver:
 
     def serving(self) -> Ack:
         """What is served now."""
-        return Ack(version=self._holder.version, term=self._holder.term, pod=self._pod)
+        return self._ack(time.perf_counter())
+
+    def hear(self, volumes: Volumes) -> Ack | Nack:
+        """What others have drawn of commitments. Raises ValueError for figures that can't be."""
+        if volumes.term < self._holder.term:
+            return self._nack(Rejection.STALE_TERM, f"term {volumes.term} is older than {self._holder.term}")
+        if not 0 < volumes.share <= 1:
+            raise ValueError(f"share: must be above 0 and at most 1 (is {volumes.share})")
+        others = {(told.commitment, told.period): int(told.units) for told in volumes.others}
+        self._holder.live.commitments.hear_total(others, volumes.share)
+        return self.serving()
 
     async def receive(self, data: bytes, *, version: str, term: int) -> Ack | Nack:
         """Applies a push. `data` is the gzipped body; the token was checked before."""
@@ -56,7 +66,15 @@ class Receiver:
 
     def _ack(self, started: float) -> Ack:
         took = (time.perf_counter() - started) * 1000
-        return Ack(version=self._holder.version, term=self._holder.term, pod=self._pod, took_ms=round(took, 3))
+        commitments = self._holder.live.commitments
+        return Ack(
+            version=self._holder.version,
+            term=self._holder.term,
+            pod=self._pod,
+            took_ms=round(took, 3),
+            process=commitments.process,
+            used=commitments.counts(),
+        )
 
     def _nack(self, rejection: Rejection, message: str) -> Nack:
         return Nack(

@@ -6,8 +6,9 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from merit_crds.push import MAX_PUSH_BYTES, Nack, Rejection
+from merit_crds.push import MAX_PUSH_BYTES, Ack, Nack, Rejection, Volumes
 from merit_operator import metrics
 from merit_operator.discovery import Pod
 from merit_operator.push.rollout import Rollout
@@ -19,6 +20,9 @@ _FIRST_BACKOFF_SECONDS = 0.2
 _LONGEST_BACKOFF_SECONDS = 5.0
 _REFUSED_BACKOFF_SECONDS = 30.0
 _CANARY_SECONDS = 0.3
+_FAREWELL_SECONDS = 1.0
+_FAREWELLS = 180
+"""Most times that a pod which is about to end is asked for what it has drawn: it may serve for two minutes more."""
 _jitter = random.Random()  # noqa: S311 # spreads retries and canaries
 _BACKOFFS = {Rejection.STALE_TERM: _LONGEST_BACKOFF_SECONDS, Rejection.UNAUTHORIZED: _LONGEST_BACKOFF_SECONDS}
 """These say nothing of the snapshot: a leader is on its way out, or the token's Secret on its way in."""
@@ -38,13 +42,33 @@ class PodState:
     """Why, or why it can't be reached."""
     again_at: float = 0.0
     """The loop's time before which a refused version isn't sent again."""
+    process: str = ""
+    """By which its counts of commitments go."""
+
+
+class FleetReports(Protocol):
+    """Who adds up what pods have drawn of commitments."""
+
+    def hear(self, ack: Ack) -> None:
+        """What a pod has drawn."""
+
+    def told(self, process: str, *, term: int, pods: int) -> Volumes | None:
+        """What it should know of the others; None while there is nothing to tell."""
 
 
 class Publisher:
     """Keeps pods at the parcel. `changed`: a pod's state has; `outdone`: a pod knows a leader of a newer term."""
 
-    def __init__(self, client: PodClient, *, changed: Callable[[], None], outdone: Callable[[int], None]):
-        self._client, self._changed, self._outdone = client, changed, outdone
+    def __init__(
+        self,
+        client: PodClient,
+        *,
+        changed: Callable[[], None],
+        outdone: Callable[[int], None],
+        volumes: FleetReports | None = None,
+    ):
+        self._client, self._changed, self._outdone, self._volumes = client, changed, outdone, volumes
+        self._farewells: set[asyncio.Task[None]] = set()
         self._parcel: Parcel | None = None
         self._rollout = Rollout("")
         self._states: dict[Pod, PodState] = {}
@@ -100,8 +124,12 @@ class Publisher:
         self._client.pods = max(1, len(pods))
         for pod in set(self._workers) - pods:
             self._workers.pop(pod).cancel()
-            self._states.pop(pod, None)
+            state = self._states.pop(pod, None)
             self._wake.pop(pod, None)
+            if state is not None and self._told(state) is not None:
+                farewell = asyncio.create_task(self._farewell(pod, state))
+                self._farewells.add(farewell)
+                farewell.add_done_callback(self._farewells.discard)
         for pod in pods:
             if pod not in self._workers:
                 self._states[pod], self._wake[pod] = PodState(), asyncio.Event()
@@ -115,9 +143,10 @@ class Publisher:
         """Stops all tasks."""
         if self._canary_timer is not None:
             self._canary_timer.cancel()
-        for task in self._workers.values():
+        tasks = [*self._workers.values(), *self._farewells]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._workers.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _next_canary(self) -> None:
         if self._canary_timer is not None:
@@ -178,7 +207,7 @@ class Publisher:
 
     async def _probe(self, pod: Pod, state: PodState) -> None:
         """Asks what the pod serves: a container that has restarted in its pod has lost it."""
-        answer = await self._client.version(pod)
+        answer = await self._ask(pod, state)
         if isinstance(answer, Nack):
             self._note(pod, state, reason=f"{answer.rejection}: {answer.message}")
             return
@@ -189,11 +218,40 @@ class Publisher:
         if answer.version and answer.version == self._rollout.version:
             self._confirm()
 
+    async def _ask(self, pod: Pod, state: PodState) -> Ack | Nack:
+        """What the pod serves, and has drawn of commitments; it is told what others have. Raises UnreachableError."""
+        if (volumes := self._told(state)) is not None:
+            return self._heard(state, await self._client.volumes(pod, volumes))
+        answer = self._heard(state, await self._client.version(pod))
+        if isinstance(answer, Ack) and (volumes := self._told(state)) is not None:  # it is known only now
+            return self._heard(state, await self._client.volumes(pod, volumes))
+        return answer
+
+    def _told(self, state: PodState) -> Volumes | None:
+        if self._volumes is None or self._parcel is None:
+            return None
+        return self._volumes.told(state.process, term=self._parcel.term, pods=len(self._states))
+
+    def _heard(self, state: PodState, answer: Ack | Nack) -> Ack | Nack:
+        if isinstance(answer, Ack) and self._volumes is not None:
+            state.process = answer.process
+            self._volumes.hear(answer)
+        return answer
+
+    async def _farewell(self, pod: Pod, state: PodState) -> None:
+        """A pod that is about to end still answers requests: what it draws until then is asked for to the last."""
+        for _ in range(_FAREWELLS):
+            try:
+                await self._ask(pod, state)
+            except UnreachableError:
+                return
+            await asyncio.sleep(_FAREWELL_SECONDS)
+
     async def _push(self, pod: Pod, state: PodState, parcel: Parcel) -> float:
         """Sends the parcel; seconds until the next look."""
         started = asyncio.get_running_loop().time()
         try:
-            answer = await self._client.push(pod, parcel)
+            answer = self._heard(state, await self._client.push(pod, parcel))
         except UnreachableError:
             metrics.PUSHES.labels("unreachable").inc()
             raise

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from merit_crds.push import (
+    COMMITMENTS_PATH,
     FORMAT_HEADER,
     PODS_HEADER,
     SNAPSHOT_PATH,
@@ -18,6 +19,7 @@ from merit_crds.push import (
     VERSION_PATH,
     Ack,
     Nack,
+    Volumes,
 )
 from merit_crds.snapshot import FORMAT
 from merit_operator.discovery import Pod
@@ -67,6 +69,12 @@ class PodClient:
         """What the pod serves. Raises UnreachableError."""
         return await self._exchange("GET", pod, VERSION_PATH, {PODS_HEADER: str(self.pods)}, None)
 
+    async def volumes(self, pod: Pod, volumes: Volumes) -> Ack | Nack:
+        """Tells what others have drawn of commitments; what the pod serves. Raises UnreachableError."""
+        body = msgspec.json.encode(volumes)
+        status, data = await self._request("PUT", pod, COMMITMENTS_PATH, {"Content-Type": "application/json"}, body)
+        return await self.version(pod) if status == 404 else _answer(status, data)  # older than commitments
+
     async def snapshot(self, pod: Pod) -> bytes:
         """The canonical bytes of what the pod serves; empty when it has none. Raises UnreachableError."""
         status, data = await self._request("GET", pod, SNAPSHOT_PATH, {}, None)
@@ -80,11 +88,7 @@ class PodClient:
     async def _exchange(
         self, method: str, pod: Pod, path: str, headers: dict[str, str], body: bytes | None
     ) -> Ack | Nack:
-        status, data = await self._request(method, pod, path, headers, body)
-        try:
-            return _ack.decode(data) if status == 200 else _nack.decode(data)
-        except msgspec.MsgspecError:
-            raise UnreachableError(f"answered {status} with something that is no ACK") from None
+        return _answer(*await self._request(method, pod, path, headers, body))
 
     async def _request(
         self, method: str, pod: Pod, path: str, headers: dict[str, str], body: bytes | None
@@ -115,3 +119,10 @@ class PodClient:
         if self._ssl is None or self._ssl[0] != written:  # it is replaced before it expires
             self._ssl = written, ssl.create_default_context(cafile=str(ca))
         return self._ssl[1]
+
+
+def _answer(status: int, data: bytes) -> Ack | Nack:
+    try:
+        return _ack.decode(data) if status == 200 else _nack.decode(data)
+    except msgspec.MsgspecError:
+        raise UnreachableError(f"answered {status} with something that is no ACK") from None

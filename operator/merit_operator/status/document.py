@@ -1,7 +1,7 @@
 """A resource's status, made from what compile says and what pods have acknowledged. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from merit_crds.compile import Force, ResourceStatus
@@ -27,6 +27,8 @@ class Delivery:
     """Why a pod refused the newest version."""
     trouble: str = ""
     """Why a pod has not got it yet, where more is known than that it takes a moment."""
+    volumes: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
+    """What is left of commitments, by the key of their price list."""
 
     @property
     def total(self) -> int:
@@ -51,6 +53,8 @@ def status_document(
         document["snapshot"] = delivery.version[:12]
     if propagation:
         document["propagationSeconds"] = propagation
+    if status.id.kind == "ProviderPricing" and (left := delivery.volumes.get(status.id.key)):
+        document["commitments"] = [dict(one) for one in left]
     if status.merit_order:
         last = status.merit_order[-1].tier
         first = next(r for r in status.merit_order if r.tier == last)

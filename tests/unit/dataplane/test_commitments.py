@@ -12,29 +12,14 @@ import pytest
 
 from merit_dataplane.commitments.disk import CommitmentDisk
 from tests.support.clock import Clock
+from tests.support.commitments import ASK, answer, asked, committed
 from tests.support.gateway import Running, Script, gateway, says, scripted, streams
 from tests.support.resources import CONSUMER, candidate, prices, provider, route, route_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 USD = 10**12
 PREPAID = 'volume: {prepaid: "0.05"}'
-ASK = {"model": "chat", "messages": [{"role": "user", "content": "Hi"}]}
 STREAM = {**ASK, "stream": True, "stream_options": {"include_usage": True}}
-
-
-def answer(prompt: int = 1000, completion: int = 1000) -> Script:
-    usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-    return says(json.dumps({"id": "x", "model": "m", "choices": [], "usage": usage}).encode())
-
-
-def committed(terms: str, *, name: str = "dear", input_usd: str = "4", output_usd: str = "16") -> str:
-    """Prices of `dear-model`, 0.02 USD for 1,000 tokens in and out, with a commitment."""
-    listed = f"""  commitments:
-    - name: deal
-      starts: "2026-01-01T00:00:00Z"
-      {terms}
-"""
-    return prices(name, input_usd, output_usd).replace("  models:\n", f"{listed}  models:\n")
 
 
 ONCE = 'expires: "2027-01-01T00:00:00Z"'
@@ -63,12 +48,6 @@ def urls(merit: Running) -> list[str]:
     (tier,) = tables.routes["default/chat"].tiers
     places = [target.provider.endpoints[0].urls for target in tier.targets]
     return [next(iter(place.values())).rsplit("/chat", 1)[0] for place in places]
-
-
-async def asked(merit: Running, body: Any = ASK) -> dict[str, str]:
-    got = await merit.post(body)
-    assert got.status_code == 200, got.text
-    return {"who": got.headers["x-merit-provider"], "text": got.text, **got.headers}
 
 
 async def metric(merit: Running, name: str) -> float:

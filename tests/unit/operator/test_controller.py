@@ -12,6 +12,7 @@ import pytest
 from merit_crds import GROUP, VERSION
 from merit_crds.definition import NAMES
 from merit_crds.manifest import read
+from merit_operator.commitments import FleetVolumes
 from merit_operator.controller import Controller
 from merit_operator.last_good import LastGoodCopy
 from merit_operator.leader import Elector
@@ -76,6 +77,7 @@ async def test_a_status_is_renewed_when_the_clock_changes_a_price(tmp_path: Path
             reflector=Reflector(client, store, ()),
             pods=pod_client,
             copy=LastGoodCopy(client, "merit", "merit"),
+            volumes=FleetVolumes(client, "merit", "merit"),
             clock=clock,
         )
         controller.elector = Elector(
