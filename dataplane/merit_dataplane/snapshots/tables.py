@@ -4,7 +4,6 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -13,12 +12,10 @@ import re2
 
 from merit_crds.credentials import Credentials
 from merit_crds.pricing import price_version
-from merit_crds.pricing.zones import zone
 from merit_crds.snapshot import (
     AwsSignature,
     AzureToken,
     Candidate,
-    Charge,
     Commitment,
     ConsumerEntry,
     Endpoint,
@@ -29,9 +26,7 @@ from merit_crds.snapshot import (
     PricingEntry,
     ProviderEntry,
     QueryKey,
-    Rates,
     RouteEntry,
-    Schedule,
     Snapshot,
     Tier,
     TierCondition,
@@ -47,6 +42,7 @@ from merit_dataplane.metering.wins import Wins
 from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.health import EndpointHealth
 from merit_dataplane.snapshots.current_price import CurrentPrice
+from merit_dataplane.snapshots.price_check import check_price, prices_caches
 from merit_dataplane.warmth.warmth import Warmth
 from merit_dataplane.wire.dialects import Dialect, dialect_of
 from merit_dataplane.wire.features import mask
@@ -284,7 +280,7 @@ class Builder:
         for key, pricing in snapshot.pricings.items():
             self.at = f"pricings[{key!r}]"
             for price in pricing.models.values():
-                _check(price)
+                check_price(price)
             version = price_version(pricing)
             covering = self._commitments(key, pricing)
             prices |= {
@@ -466,7 +462,7 @@ class Builder:
                     warmth=self._live.warmth(
                         candidate.provider, candidate.model, needs_marks=provider.dialect.caches_only_marked
                     )
-                    if _prices_caches(price)
+                    if prices_caches(price)
                     else None,
                     commitments=priced.commitments,
                 )
@@ -558,50 +554,6 @@ def _cache(key: str, route: RouteEntry) -> CachePlan | None:
         scope=(key.encode(), route.cache_generation.encode()),
         headers=frozenset(name.encode() for condition in conditions for name, _ in condition.headers),
     )
-
-
-def _check(price: ModelPrice) -> None:
-    """Raises ValueError for what would price requests wrongly, KeyError for a time zone that this pod doesn't know."""
-    schedules = _schedules(price)
-    for charge in _charges(price):
-        all_rates = (charge.rates, *(tier.rates for tier in charge.context_tiers))
-        if any(_negative(rates) for rates in all_rates):
-            raise ValueError("a price is negative")
-        above = [tier.above for tier in charge.context_tiers]
-        if above and (above[0] < 0 or any(low >= high for low, high in pairwise(above))):
-            raise ValueError("context tiers are not in ascending order")
-    if any(early.start >= late.start for early, late in pairwise(price.periods)):
-        raise ValueError("periods are not in ascending order")
-    for schedule in schedules:
-        zone(schedule.time_zone)
-        for window in schedule.windows:
-            if not 0 <= window.start < 86_400 or not 0 <= window.end <= 86_400:
-                raise ValueError("a window is not within a day")
-
-
-def _schedules(price: ModelPrice) -> list[Schedule]:
-    return [*price.schedules, *(schedule for period in price.periods for schedule in period.schedules)]
-
-
-def _charges(price: ModelPrice) -> Iterator[Charge]:
-    """All that it can cost, at any time and in any service tier."""
-    for tariff in (price, *price.periods, *(schedule.tariff for schedule in _schedules(price))):
-        yield tariff
-        yield from tariff.service_tiers
-
-
-def _prices_caches(price: ModelPrice) -> bool:
-    """Whether reading a token from the cache, or writing it there, ever costs something else than reading it anew."""
-    return any(
-        rates.cached_input != rates.input or rates.cache_write != rates.input
-        for charge in _charges(price)
-        for rates in (charge.rates, *(tier.rates for tier in charge.context_tiers))
-    )
-
-
-def _negative(rates: Rates) -> bool:
-    *plain, special = msgspec.structs.astuple(rates)
-    return min(plain) < 0 or (special is not None and min(msgspec.structs.astuple(special)) < 0)
 
 
 def _when(condition: TierCondition) -> When:
