@@ -117,8 +117,12 @@ class Exchange:
         forked = copy.copy(self)
         forked.failures = []
         if anew:
-            forked.id, forked.trace = _new_id(), None
+            forked.rename()
         return forked
+
+    def rename(self) -> None:
+        """It goes on as another request than the one for which it began."""
+        self.id, self.trace = _new_id(), None
 
     def asks(self, bid: Bid, endpoint: EndpointPlan) -> None:
         """An attempt begins."""

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from merit_dataplane.caching.exact import ExactStore
+from merit_dataplane.caching.purges import Purges
 from merit_dataplane.dispatch.legs import Leg, legs
 from merit_dataplane.exchange import CLIENT_GONE, Exchange
 from merit_dataplane.observability.ledger import Ledger
@@ -34,6 +35,7 @@ from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.openai_request import Call, Operation
 
 if TYPE_CHECKING:
+    from merit_dataplane.caching.shared_level import SharedLevel
     from merit_dataplane.observability.tracing import Tracing
 
 Scope = MutableMapping[str, Any]
@@ -54,10 +56,11 @@ class RequestPath:
         max_body_bytes: int,
         admission: Admission,
         tracing: "Tracing | None" = None,
+        shared_cache: "SharedLevel | None" = None,
     ):
         self._holder, self._ledger, self._log, self.max_body_bytes = holder, ledger, log, max_body_bytes
         self._responses, self._admission, self._tracing = Responses(), admission, tracing
-        self._answers = Answers(cache, ledger, self._responses)
+        self._answers = Answers(cache, ledger, self._responses, shared_cache)
         self._failover = Failover(client, ledger)
         self._relay = Relay(self._responses)
         self._streams = StreamRelay(self._responses, ledger)
@@ -70,6 +73,11 @@ class RequestPath:
     def drain(self) -> None:
         """From now on it is."""
         self._responses.draining = True
+
+    @property
+    def purges(self) -> Purges:
+        """What of the cache was purged."""
+        return self._answers.purges
 
     async def close(self) -> None:
         """Ends what no client waits for."""

@@ -17,6 +17,7 @@ from merit_dataplane.admin.api import create_admin
 from merit_dataplane.app import create_app
 from merit_dataplane.authentication.schemes import Authentications
 from merit_dataplane.caching.exact import ExactStore
+from merit_dataplane.caching.purger import Purger
 from merit_dataplane.commitments.accounts import CommitmentAccounts
 from merit_dataplane.commitments.disk import CommitmentDisk, hear_mounted
 from merit_dataplane.feedback.book import Book, OwnBook
@@ -41,6 +42,7 @@ from merit_dataplane.stages.admission import Admission
 from merit_dataplane.upstream.http1_client import Http1Client
 
 if TYPE_CHECKING:
+    from merit_dataplane.caching.shared_level import SharedLevel
     from merit_dataplane.observability.tracing import Tracing
     from merit_dataplane.shared_state import SharedState
 
@@ -60,6 +62,7 @@ class Gateway:
     fleet: Fleet
     admission: Admission
     recorder: Recorder
+    purger: Purger
     state: "SharedState | None" = None
     tracing: "Tracing | None" = None
 
@@ -73,6 +76,7 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
     tracing = _tracing(settings.traces_url, settings.pod) if settings.traces_url else None
     fleet = Fleet()
     admission = Admission(fleet, ledger, state)
+    shared_cache = _shared_cache(settings, state) if state is not None else None
     path = RequestPath(
         holder=holder,
         client=client,
@@ -82,10 +86,12 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
         max_body_bytes=settings.max_body_bytes,
         admission=admission,
         tracing=tracing,
+        shared_cache=shared_cache,
     )
     book = _shared_book(state, holder.live) if state is not None else OwnBook(holder.live.tallies)
     recorder = Recorder(holder, ledger, book, FeedbackDisk(settings.state_dir) if settings.state_dir else None)
-    return Gateway(holder, path, client, ledger, usage_log, fleet, admission, recorder, state, tracing)
+    purger = _purger(path, state)
+    return Gateway(holder, path, client, ledger, usage_log, fleet, admission, recorder, purger, state, tracing)
 
 
 def _tracing(endpoint: str, pod: str) -> "Tracing":
@@ -98,6 +104,32 @@ def _shared_state(settings: RedisSettings) -> "SharedState":
     from merit_dataplane.shared_state import SharedState  # noqa: PLC0415 # its client is 20 MB that few pods need
 
     return SharedState(settings)
+
+
+def _shared_cache(settings: Settings, state: "SharedState") -> "SharedLevel | None":
+    """With the secret that all pods share: a key of its own, else what else they have in common and nobody else knows.
+
+    Raises OSError when the key's file can't be read.
+    """
+    from merit_dataplane.caching.sealing import Seal  # noqa: PLC0415 # as above
+    from merit_dataplane.caching.shared_level import SharedLevel  # noqa: PLC0415
+
+    if settings.cache_key_file is not None:
+        secret = settings.cache_key_file.read_bytes().strip()
+        return SharedLevel(state, Seal(secret, encrypts=True))
+    token = settings.token_file
+    if token is None or not (secret := token.read_bytes().strip()):
+        log.warning("answers are kept in this pod alone: without --cache-key-file nobody could trust those in Redis")
+        return None
+    return SharedLevel(state, Seal(secret, encrypts=False))
+
+
+def _purger(path: RequestPath, state: "SharedState | None") -> Purger:
+    if state is None:
+        return Purger(path.purges, None)
+    from merit_dataplane.caching.purge_feed import PurgeFeed  # noqa: PLC0415 # as above
+
+    return Purger(path.purges, PurgeFeed(path.purges, state))
 
 
 def _shared_book(state: "SharedState", live: Live) -> Book:
@@ -150,6 +182,7 @@ async def run(settings: Settings) -> None:
         admin_task = await start(admin, admin_listener)
         await gateway.recorder.load()
         followers = [*await _follow(settings, gateway, disk), asyncio.create_task(gateway.recorder.keep())]
+        followers.append(asyncio.create_task(gateway.purger.follow()))
         if budgets is not None:
             followers.append(asyncio.create_task(budgets.follow()))
         followers += _keep_commitments(settings, gateway, stack)
@@ -219,6 +252,7 @@ def _admin_app(settings: Settings, gateway: Gateway, disk: LastGoodDisk | None) 
         draining=lambda: gateway.path.draining,
         state=gateway.state,
         fleet=gateway.fleet,
+        purge=gateway.purger.purge,
     )
 
 

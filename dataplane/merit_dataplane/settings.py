@@ -56,6 +56,8 @@ class Settings:
     usage_log_keep_bytes: int = 1024 * 1024 * 1024
     max_body_bytes: int = 50 * 1024 * 1024
     cache_bytes: int = 64 * 1024 * 1024
+    cache_key_file: Path | None = None
+    """The secret of all pods with which answers are encrypted in Redis."""
     ambient_namespaces: tuple[str, ...] = ()
     """Whose Providers may use the pod's own identity at a cloud; `*` is every one."""
     pod: str = ""

@@ -118,6 +118,7 @@ async def gateway(  # settings
     traces_url: str = "",
     admin_at: tuple[str, int] = ("127.0.0.1", 0),
     alone: bool = True,
+    cache_key_file: Path | None = None,
 ) -> AsyncIterator[Running]:
     """A gateway with these resources (none: no snapshot yet). At its end nothing may be in flight, and no task left.
 
@@ -133,6 +134,7 @@ async def gateway(  # settings
         state_dir=state_dir,
         redis=redis,
         traces_url=traces_url,
+        cache_key_file=cache_key_file,
     )
     log = io.BytesIO()
     parts = wire(settings, UsageLog(StreamSink(log)))
@@ -146,6 +148,7 @@ async def gateway(  # settings
         draining=lambda: parts.path.draining,
         state=parts.state,
         fleet=parts.fleet,
+        purge=parts.purger.purge,
     )
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(
@@ -160,6 +163,10 @@ async def gateway(  # settings
         if parts.state is not None:
             parts.state.start()
             stack.push_async_callback(parts.state.close)
+            following = asyncio.create_task(parts.purger.follow())
+            stack.push_async_callback(asyncio.wait, [following])
+            stack.callback(following.cancel)
+        stack.push_async_callback(parts.path.close)
         stack.callback(parts.admission.close)
         data_config = data_server(create_app(parts.path, parts.holder, parts.recorder), settings).config
         port = await stack.enter_async_context(serving(data_config))

@@ -25,6 +25,7 @@ from merit_crds.push import (
     Volumes,
 )
 from merit_crds.snapshot import FORMAT, encode
+from merit_dataplane.caching.purges import Scope, scope_of
 from merit_dataplane.limits.fleet import Fleet
 from merit_dataplane.observability.metrics import exposition
 from merit_dataplane.snapshots.holder import SnapshotHolder
@@ -43,6 +44,21 @@ _TERM = re.compile(r"-?[0-9]{1,18}")
 _VERSION = re.compile(r"[0-9a-f]{64}")
 _encode = msgspec.json.Encoder().encode
 _volumes = msgspec.json.Decoder(Volumes)
+_MOST_PURGED = 100
+Purge = Callable[[list[Scope]], bool]
+"""Ends what was kept of these scopes. Whether other pods hear of it."""
+
+
+class _Purge(msgspec.Struct, forbid_unknown_fields=True):
+    routes: tuple[str, ...] = ()
+    consumers: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    def by_kind(self) -> dict[str, tuple[str, ...]]:
+        return {"route": self.routes, "consumer": self.consumers, "tag": self.tags}
+
+
+_purge = msgspec.json.Decoder(_Purge)
 
 
 def create_admin(
@@ -54,6 +70,7 @@ def create_admin(
     draining: Callable[[], bool],
     state: "SharedState | None" = None,
     fleet: Fleet | None = None,
+    purge: Purge | None = None,
 ) -> FastAPI:
     """The admin application.
 
@@ -62,6 +79,8 @@ def create_admin(
     """
     api = FastAPI(title="Merit admin", docs_url=None, redoc_url=None, openapi_url=None)
     _add_push(api, holder=holder, receiver=receiver, token=token, fleet=fleet or Fleet())
+    if purge is not None:
+        _add_purge(api, purge, lambda request: receiver is None or _authorized(request, token))
     _add_health(api, holder=holder, registry=registry, draining=draining, state=state)
     return api
 
@@ -70,8 +89,7 @@ def _add_push(  # noqa: C901 # three endpoints behind one check
     api: FastAPI, *, holder: SnapshotHolder, receiver: Receiver | None, token: Callable[[], str], fleet: Fleet
 ) -> None:
     def authorized(request: Request) -> bool:
-        expected, given = token(), request.headers.get("authorization", "")
-        return bool(expected) and hmac.compare_digest(given.encode(), f"Bearer {expected}".encode())
+        return _authorized(request, token)
 
     def refuse(rejection: Rejection, message: str) -> Response:
         nack = Nack(version=holder.version, rejection=rejection, message=message, term=holder.term)
@@ -134,6 +152,25 @@ def _add_push(  # noqa: C901 # three endpoints behind one check
         return Response(encode(holder.tables.snapshot), 200, headers=headers, media_type="application/json")
 
 
+def _add_purge(api: FastAPI, purge: Purge, may: Callable[[Request], bool]) -> None:
+    @api.post("/cache/purge")
+    async def ended(request: Request) -> Response:
+        """What was kept until now of a route, a consumer or a tag is served no more: by all pods of a Redis."""
+        if not may(request):
+            return Response("the push token is missing or wrong\n", 401)
+        data = await request.body()
+        try:
+            asked = _purge.decode(data)
+        except msgspec.MsgspecError as error:
+            return Response(f"{error}\n", 400)
+        named = [*asked.routes, *asked.consumers, *asked.tags]
+        if not named or len(named) > _MOST_PURGED:
+            return Response(f"name 1 to {_MOST_PURGED} routes, consumers or tags\n", 400)
+        scopes = [scope_of(kind, n) for kind, names in asked.by_kind().items() for n in names]
+        everywhere = purge(scopes)
+        return Response(_encode({"purged": len(scopes), "everywhere": everywhere}), media_type="application/json")
+
+
 def _add_health(
     api: FastAPI,
     *,
@@ -161,6 +198,11 @@ def _add_health(
     async def metrics() -> Response:
         """Prometheus text."""
         return Response(exposition(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _authorized(request: Request, token: Callable[[], str]) -> bool:
+    expected, given = token(), request.headers.get("authorization", "")
+    return bool(expected) and hmac.compare_digest(given.encode(), f"Bearer {expected}".encode())
 
 
 def _term(text: str) -> int | None:

@@ -37,6 +37,8 @@ class Flight:
         self.status = 0
         self.headers: tuple[tuple[bytes, bytes], ...] = ()
         """Those of the first client's answer; status 0: not yet known."""
+        self.went = False
+        """Whether somebody was asked: then the call's own exchange is an account."""
         self.ended = False
         self.entry: Entry | None = None
         """What was kept of it, once it has ended."""
@@ -46,6 +48,11 @@ class Flight:
         self._followers: set[Follower] = set()
         self._abandoned = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether every follower has gone."""
+        return self._abandoned.is_set()
 
     # ---- the call's side
 

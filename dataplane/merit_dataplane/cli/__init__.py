@@ -19,6 +19,7 @@ _COMMANDS = {
     "recost": ("merit_dataplane.cli.recost", "price usage logs anew, by another price list or by the rates of then"),
     "plan": ("merit_dataplane.cli.plan", "replay recorded requests against a change of prices and routes"),
     "prices": ("merit_dataplane.cli.prices", "write ProviderPricing from price lists of others"),
+    "cache": ("merit_dataplane.cli.cache", "end what was kept in the exact cache"),
     "crds": ("merit_dataplane.cli.crds", "print the CustomResourceDefinitions"),
     "fake-provider": ("merit_dataplane.fake_provider.cli", "run a simulated LLM vendor with recorded answers"),
 }

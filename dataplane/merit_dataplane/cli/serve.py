@@ -14,6 +14,8 @@ from merit_dataplane.settings import Address, Settings
 _GC_YOUNG = 20_000
 """Objects between two collections: a request makes hundreds, nearly all of them freed by reference counting."""
 
+_SHORTEST_KEY = 16
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
@@ -60,6 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cache", type=_mebibytes, default=64, metavar="MIB", help="size of the exact cache, default 64"
     )
     parser.add_argument(
+        "--cache-key-file",
+        type=Path,
+        metavar="FILE",
+        help="encrypts answers in Redis; the same 16 bytes or more in all pods, else they are authenticated only",
+    )
+    parser.add_argument(
         "--ambient-credentials",
         action="append",
         metavar="NAMESPACE",
@@ -96,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
         args.parser.error(f"{args.folder} is no folder")
     if not args.usage_log_file or args.usage_log_seconds <= 0:
         args.parser.error("--usage-log-file and --usage-log-seconds must be above 0")
+    if args.cache_key_file is not None and len(args.cache_key_file.read_bytes().strip()) < _SHORTEST_KEY:
+        args.parser.error(f"--cache-key-file: {args.cache_key_file} has less than {_SHORTEST_KEY} bytes")
     if args.secrets is not None and not args.secrets.is_dir():
         args.parser.error(f"{args.secrets} is no folder")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -120,6 +130,7 @@ def run(args: argparse.Namespace) -> int:
         usage_log_keep_bytes=args.usage_log_keep * 1024 * 1024,
         max_body_bytes=args.max_body * 1024 * 1024,
         cache_bytes=args.cache * 1024 * 1024,
+        cache_key_file=args.cache_key_file,
         ambient_namespaces=tuple(args.ambient_credentials or (() if args.from_operator else ("*",))),
         pod=os.environ.get("POD_NAME", ""),
         traces_url=otlp_options.traces_url(args),

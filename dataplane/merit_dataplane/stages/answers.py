@@ -10,16 +10,18 @@ miss         asked for; who asks for the same meanwhile gets it, too
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from merit_crds.pricing import CostDetails, usd
+from merit_dataplane.caching.claim import Found, new_claim
 from merit_dataplane.caching.controls import Controls, controls
 from merit_dataplane.caching.entry import Entry
 from merit_dataplane.caching.exact import ExactStore
 from merit_dataplane.caching.flight import Flight, Follower
 from merit_dataplane.caching.key import exact_key
+from merit_dataplane.caching.purges import Purges
 from merit_dataplane.exchange import CLIENT_GONE, Exchange
 from merit_dataplane.feedback.answer_id import Byline
 from merit_dataplane.observability.ledger import Ledger
@@ -32,10 +34,14 @@ from merit_dataplane.wire.openai_response import with_cost
 from merit_dataplane.wire.openai_stream import StreamTranslator
 from merit_dataplane.wire.openai_whole import stream_of, whole_of
 
+if TYPE_CHECKING:
+    from merit_dataplane.caching.shared_level import SharedLevel
+
 _NOTHING = CostDetails(input=0, output=0, request=0)
 _STREAMS = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 _JSON, _SSE = b"application/json", b"text/event-stream; charset=utf-8"
 _CLIENT_STALL_SECONDS = 60.0
+_LONGEST_WAIT_SECONDS = 300.0
 _FOREVER_SECONDS = 1e7
 """The call has its own limits."""
 _REFUSED = frozenset({"content_filter", "error"})
@@ -60,8 +66,9 @@ class Wanted(NamedTuple):
 class Answers:
     """Of one process: what it keeps, and the calls under way that requests share."""
 
-    def __init__(self, store: ExactStore, ledger: Ledger, responses: Responses):
-        self._store, self._ledger, self._responses = store, ledger, responses
+    def __init__(self, store: ExactStore, ledger: Ledger, responses: Responses, shared: "SharedLevel | None"):
+        self._store, self._ledger, self._responses, self._shared = store, ledger, responses, shared
+        self.purges = Purges()
         self._flights: dict[bytes, Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -94,7 +101,7 @@ class Answers:
                 if not fresh and wanted.key not in self._flights:
                     self._fly(wanted, exchange.fork(anew=True), go, "refresh").stay()
                 return await self._replay(exchange, send, wanted, entry, "hit" if fresh else "stale")
-            if wanted.controls.only_cached:
+            if wanted.controls.only_cached and not await self._elsewhere(wanted, exchange):
                 raise RequestError(
                     504,
                     "No answer is kept for this request, and the client wants no other.",
@@ -106,7 +113,6 @@ class Answers:
             first = flight is None or not flight.joinable
             if flight is None or first:
                 flight = self._fly(wanted, exchange.fork(anew=False), go, "miss")
-                exchange.flown = flight.exchange
             follower = flight.join()
             try:
                 with Guard(receive, total_seconds=_FOREVER_SECONDS) as guard:
@@ -118,6 +124,20 @@ class Answers:
                 return None
             finally:
                 flight.leave(follower)
+                if first and flight.went:
+                    exchange.flown = flight.exchange
+                elif first and not flight.ended:
+                    flight.exchange.rename()  # this request ends here, with an account of its own
+
+    async def _elsewhere(self, wanted: Wanted, exchange: Exchange) -> bool:
+        """Whether another pod has kept it; then this one has it, too."""
+        if self._shared is None or not wanted.controls.reads:
+            return False
+        entry = await self._shared.peek(wanted.key, exchange.shared(self._shared.state))
+        if entry is None or not self._serves(entry, wanted):
+            return False
+        self._store.put(wanted.key, entry)
+        return True
 
     async def close(self) -> None:
         """Ends what is fetched for nobody in particular."""
@@ -130,19 +150,18 @@ class Answers:
     def _fly(self, wanted: Wanted, flown: Exchange, go: Go, how: str) -> Flight:
         """A call for this request and all like it."""
         flown.cache = how
-        self._count(flown, how)
         flight = self._flights[wanted.key] = Flight(flown)
-        task = asyncio.get_running_loop().create_task(self._flown(flight, wanted, flown, go))
+        task = asyncio.get_running_loop().create_task(self._flown(flight, wanted, go))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return flight
 
-    async def _flown(self, flight: Flight, wanted: Wanted, flown: Exchange, go: Go) -> None:
-        route, entry = flown.route, None
+    async def _flown(self, flight: Flight, wanted: Wanted, go: Go) -> None:
+        entry = None
         try:
-            await go(flown, flight.receive, flight.send)
-            if wanted.controls.writes and flown.route is route:  # another model's answer is not this one's
-                entry = _kept(flight, wanted, flown)
+            entry = await (
+                self._called(flight, wanted, go) if self._shared is None else self._shared_call(flight, wanted, go)
+            )
             if entry is not None:
                 self._store.put(wanted.key, entry)
         finally:
@@ -150,12 +169,60 @@ class Answers:
                 del self._flights[wanted.key]
             flight.end(entry)
 
+    async def _called(self, flight: Flight, wanted: Wanted, go: Go) -> Entry | None:
+        """Somebody is asked. What is kept of the answer."""
+        flown, route = flight.exchange, flight.exchange.route
+        flight.went = True
+        self._count(flown, flown.cache)
+        await go(flown, flight.receive, flight.send)
+        another = flown.route is not route  # another model's answer is not this one's
+        return None if another or not wanted.controls.writes else _kept(flight, wanted, flown)
+
+    async def _shared_call(self, flight: Flight, wanted: Wanted, go: Go) -> Entry | None:
+        """What another pod has kept, or is fetching; or a call of which the others hear that it is under way."""
+        shared, key, claim, flown = self._shared, wanted.key, new_claim(), flight.exchange
+        if shared is None:
+            raise AssertionError("there is a second level")
+        anew = flown.cache == "refresh" or not wanted.controls.reads
+        found = await shared.look(key, claim, flown.shared(shared.state), anew=anew)
+        if found is Found.TAKEN and not anew:
+            found = await self._waited(shared, flight, key, claim)
+        if isinstance(found, Entry) and self._serves(found, wanted):
+            return found
+        if flight.abandoned:
+            entry = None
+        elif found is Found.CLAIMED:
+            async with shared.held(key, claim):
+                entry = await self._called(flight, wanted, go)
+        else:
+            entry = await self._called(flight, wanted, go)
+        if entry is not None:
+            shared.keep(key, claim, entry)
+        elif found is Found.CLAIMED:
+            shared.release(key, claim)
+        return entry
+
+    async def _waited(self, shared: "SharedLevel", flight: Flight, key: bytes, claim: bytes) -> Entry | Found:
+        """For another pod's call, as long as a client of ours does."""
+        waiting = asyncio.ensure_future(shared.wait(key, claim))
+        gone = asyncio.ensure_future(flight.receive())
+        try:
+            await asyncio.wait((waiting, gone), timeout=_LONGEST_WAIT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            return waiting.result() if waiting.done() else Found.AWAY
+        finally:
+            for task in (waiting, gone):
+                task.cancel()
+            await asyncio.gather(waiting, gone, return_exceptions=True)
+
     # ---- what a client gets
 
     def _found(self, wanted: Wanted) -> Entry | None:
+        entry = self._store.get(wanted.key, time.time())
+        return entry if entry is not None and self._serves(entry, wanted) else None
+
+    def _serves(self, entry: Entry, wanted: Wanted) -> bool:
         now = time.time()
-        entry = self._store.get(wanted.key, now)
-        return None if entry is None or now - entry.created > wanted.controls.max_age else entry
+        return entry.usable(now) and now - entry.created <= wanted.controls.max_age and not self.purges.ends(entry)
 
     async def _follow(  # noqa: PLR0917 # one client of one flight
         self,
@@ -179,6 +246,10 @@ class Answers:
                 await self._replay(exchange, send, wanted, flight.entry, "coalesced")
                 return True
         await flight.begun()
+        if not flight.status and flight.entry is not None:
+            fresh = flight.entry.fresh(time.time())
+            await self._replay(exchange, send, wanted, flight.entry, "hit" if fresh else "stale")
+            return True
         if not flight.status:
             raise RequestError(500, "Merit failed to serve this.", kind="server_error")
         if first:
