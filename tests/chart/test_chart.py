@@ -22,6 +22,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "redis": {
             "url": "rediss+sentinel://a:26379,b:26379/mymaster",
             "existingSecret": "redis",
+            "encryptCache": True,
             "tlsSecret": "redis-tls",
             "clientCertificate": True,
         }
