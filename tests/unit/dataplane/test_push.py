@@ -120,7 +120,8 @@ async def test_a_push_is_served_and_acknowledged(good: Compiled) -> None:
         assert answer.status_code == 200
         ack = answer.json()
         assert ack.pop("took_ms") > 0
-        assert ack == {"version": good.version, "term": 3, "pod": "pod-under-test"}
+        assert ack.pop("process")
+        assert ack == {"version": good.version, "term": 3, "pod": "pod-under-test", "used": []}
         ready = await merit.http.get(f"{merit.admin_url}/readyz")
         assert (ready.status_code, ready.text) == (200, f"serving {good.version[:12]}\n")
         await serves(merit, good)
