@@ -186,7 +186,7 @@ async def run(settings: Settings) -> None:
         if budgets is not None:
             followers.append(asyncio.create_task(budgets.follow()))
         followers += _keep_commitments(settings, gateway, stack)
-        data = data_server(create_app(gateway.path, gateway.holder, gateway.recorder), settings)
+        data = data_server(create_app(gateway.path, gateway.holder, gateway.recorder, gateway.client), settings)
         data_task = await start(data, listener)
         host, port = listener.getsockname()[:2]
         log.info("serving on http://%s:%s/v1, admin on %s", host, port, admin_listener.getsockname()[1])

@@ -168,7 +168,7 @@ async def gateway(  # settings
             stack.callback(following.cancel)
         stack.push_async_callback(parts.path.close)
         stack.callback(parts.admission.close)
-        data_config = data_server(create_app(parts.path, parts.holder, parts.recorder), settings).config
+        data_config = data_server(create_app(parts.path, parts.holder, parts.recorder, parts.client), settings).config
         port = await stack.enter_async_context(serving(data_config))
         admin_config = uvicorn.Config(
             admin, access_log=False, log_config=None, lifespan="off", interface="asgi3", ws="none"

@@ -185,11 +185,11 @@ def _headers(
     provider: ProviderPlan, more: Mapping[str, str] | None, traced: Mapping[str, str] | None
 ) -> tuple[Mapping[str, str], bool]:
     """The provider's and this request's own, and that these are for this request alone."""
-    headers = provider.headers if more is None else _with(provider.headers, more)
+    headers = provider.headers if more is None else with_more(provider.headers, more)
     return (headers if traced is None else {**headers, **traced}), True
 
 
-def _with(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+def with_more(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
     """The provider's headers and those of this request; where both name betas, all of them."""
     made = dict(headers)
     names = {name.lower(): name for name in headers}

@@ -65,6 +65,11 @@ CLIENTS: Final[Mapping[Operation, ClientDialect]] = {
         renders=MessageRenderer,
         passes=_messages_pass,
     ),
+    Operation.COUNT_TOKENS: ClientDialect(
+        parse=lambda body, headers: parse_messages(body, headers, Operation.COUNT_TOKENS),
+        renders=MessageRenderer,
+        passes=_messages_pass,
+    ),
 }
 """By the endpoint that was called."""
 

@@ -332,3 +332,45 @@ async def test_clients_of_anthropics_steer_too() -> None:
             )
     assert not cheap.asked
     assert "provider" not in dear.asked[0].body
+
+
+async def test_tokens_are_counted_by_the_provider_where_it_can() -> None:
+    async with over(says(b'{"input_tokens": 77}'), protocol="Anthropic") as (merit, asked), sdk(merit) as client:
+        got = await client.messages.with_raw_response.count_tokens(model="chat", messages=HELLO, system="Be short.")
+    assert (await got.parse()).input_tokens == 77
+    assert got.headers["x-merit-token-count"] == "provider"
+    assert asked.asked[0].path == "/v1/messages/count_tokens"
+    assert asked.asked[0].body == {"model": "a-model", "messages": HELLO, "system": "Be short."}
+    assert asked.asked[0].headers["x-api-key"] == PROVIDER_KEY
+
+
+@pytest.mark.parametrize("protocol", ["OpenAI", "Anthropic"])
+async def test_tokens_are_estimated_else(protocol: str) -> None:
+    down = says(b"no", status="500 Down")
+    async with over(down, protocol=protocol) as (merit, asked), sdk(merit) as client:
+        got = await client.messages.with_raw_response.count_tokens(model="chat", messages=HELLO, tools=[WEATHER])
+        explained = await merit.post(
+            {"model": "chat", "messages": HELLO, "tools": [WEATHER], "max_tokens": 9},
+            path="/v1/explain",
+            anthropic_version="2023-06-01",
+        )
+    assert got.headers["x-merit-token-count"] == "estimate"
+    assert (await got.parse()).input_tokens == explained.json()["meritOrder"][0]["expectedInputTokens"] > 10
+    assert got.headers["x-merit-provider"] == "a"
+    assert len(asked.asked) == (protocol == "Anthropic")
+
+
+async def test_counting_has_its_errors_in_anthropics_words() -> None:
+    async with over(says(CHAT), protocol="OpenAI") as (merit, _), sdk(merit) as client:
+        with pytest.raises(anthropic.NotFoundError, match="nope"):
+            await client.messages.count_tokens(model="nope", messages=HELLO)
+        with pytest.raises(anthropic.BadRequestError, match="messages: Field required"):
+            await client.messages.count_tokens(model="chat", messages=[])
+
+
+async def test_the_model_list_of_anthropics_sdk() -> None:
+    async with over(says(CHAT), protocol="OpenAI") as (merit, _), sdk(merit) as client:
+        assert [model.id async for model in client.models.list()] == ["chat"]
+        assert (await client.models.retrieve("chat")).display_name == "chat"
+        with pytest.raises(anthropic.NotFoundError):
+            await client.models.retrieve("nope")
