@@ -60,7 +60,7 @@ async def counted(client: UpstreamClient, leg: Leg, headers: Headers, *, now: fl
 async def _told(client: UpstreamClient, bid: Bid, call: Call) -> int | None:
     """The provider's own count; None where it has none, or doesn't answer well."""
     target, provider = bid.target, bid.target.provider
-    dialect = dialect_for(provider.dialect, call)
+    dialect = dialect_for(provider.dialect, call, target.features)
     if dialect.asks is not Operation.COUNT_TOKENS:
         return None
     url = provider.endpoints[0].urls[dialect.asks]

@@ -23,7 +23,16 @@ from merit_crds.v1alpha1.prices import ContextTiers, Prices
 from merit_crds.v1alpha1.schedules import ScheduleSpec
 
 Capability = Literal[
-    "Streaming", "Tools", "ParallelTools", "JsonObject", "JsonSchema", "Images", "Audio", "Logprobs", "Embeddings"
+    "Streaming",
+    "Tools",
+    "ParallelTools",
+    "JsonObject",
+    "JsonSchema",
+    "Images",
+    "Audio",
+    "Logprobs",
+    "Embeddings",
+    "Responses",
 ]
 
 

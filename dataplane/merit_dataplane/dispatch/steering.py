@@ -58,7 +58,7 @@ def _named(names: tuple[str, str], wanted: tuple[str, ...]) -> bool:
 
 def _lost(target: Target, call: Call) -> str:
     """Parameters of the request that a candidate's provider would not get."""
-    dialect = dialect_for(target.provider.dialect, call)
+    dialect = dialect_for(target.provider.dialect, call, target.features)
     return ", ".join(left_out(call, dialect.keeps(call.operation, target.model))[:_MOST_NAMED])
 
 

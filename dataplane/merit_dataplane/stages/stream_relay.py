@@ -39,7 +39,7 @@ class StreamRelay:
             raise AssertionError("a stream has a bid")
         exchange.status = 200
         exchange.first_token = exchange.loop.time() - exchange.started
-        translator = dialect_for(bid.target.provider.dialect, call).stream(
+        translator = dialect_for(bid.target.provider.dialect, call, bid.target.features).stream(
             call, bid.target.model, exchange.book, int(time.time())
         )
         try:

@@ -79,7 +79,7 @@ async def attempt(  # noqa: PLR0917 # of the hot path: no keywords
     client has gone.
     """
     provider = target.provider
-    dialect = dialect_for(provider.dialect, call)
+    dialect = dialect_for(provider.dialect, call, target.features)
     body = dialect.request(call, target.model_json, target.max_output_tokens)
     url = (endpoint.stream_urls if call.stream else endpoint.urls)[dialect.asks or call.operation]
     if provider.names_model:

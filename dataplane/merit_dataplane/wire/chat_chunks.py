@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from merit_dataplane.wire.passenger import PASSENGER
 from merit_dataplane.wire.server_sent_events import MalformedStreamError
 
 DONE = b"[DONE]"
@@ -79,8 +80,10 @@ class Chunk(msgspec.Struct):
     choices: list[Choice] | None = None
     error: Any = None
     usage: msgspec.Raw = ABSENT
-    native: msgspec.Raw = ABSENT
+    native: msgspec.Raw = msgspec.field(default=ABSENT, name=PASSENGER)
     """The provider's own event (`passenger`)."""
+    created: int | float | None = None
+    service_tier: str | None = None
 
 
 _chunk = msgspec.json.Decoder(Chunk)
@@ -92,6 +95,27 @@ def chunk_of(payload: bytes) -> Chunk:
         return _chunk.decode(payload)
     except (ValueError, RecursionError):
         raise MalformedStreamError("an event is no chunk of a chat completion") from None
+
+
+class OwnEvent(msgspec.Struct):
+    """An event of the provider's own, as far as what follows depends on it."""
+
+    type: str = ""
+    index: int = 0
+    sequence_number: int = 0
+    output_index: int = -1
+    response: msgspec.Raw = ABSENT
+
+
+_own_event = msgspec.json.Decoder(OwnEvent)
+
+
+def own_event(data: bytes) -> OwnEvent:
+    """A passenger. Raises MalformedStreamError."""
+    try:
+        return _own_event.decode(data)
+    except (ValueError, RecursionError):
+        raise MalformedStreamError("an event is none of its protocol's") from None
 
 
 def told(error: Any) -> tuple[str, str]:

@@ -14,12 +14,18 @@ import msgspec
 from merit_dataplane.wire.anthropic_anthropic.answer import passed_answer, passed_error
 from merit_dataplane.wire.anthropic_anthropic.request import request_body as message_request
 from merit_dataplane.wire.anthropic_anthropic.stream import PassedStream
-from merit_dataplane.wire.anthropic_openai.plain import NOT_OPENAIS, plain
 from merit_dataplane.wire.anthropic_openai.renderer import MessageRenderer
 from merit_dataplane.wire.anthropic_openai.request import parse_messages
 from merit_dataplane.wire.dialects import Dialect, Header, Refusal
+from merit_dataplane.wire.features import Feature
 from merit_dataplane.wire.openai_request import Call, Native, Operation, parse
+from merit_dataplane.wire.plain import kept, plain
 from merit_dataplane.wire.renderer import OpenRenderer
+from merit_dataplane.wire.responses_openai.renderer import ResponseRenderer
+from merit_dataplane.wire.responses_openai.request import parse_responses
+from merit_dataplane.wire.responses_responses.answer import passed_answer as passed_response
+from merit_dataplane.wire.responses_responses.request import request_body as response_request
+from merit_dataplane.wire.responses_responses.stream import PassedStream as PassedResponse
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -34,6 +40,8 @@ class ClientDialect:
     """None where the client speaks OpenAI's."""
     passes: Callable[[Dialect, Native], Dialect] | None = None
     """For providers of the same protocol."""
+    needs: int = 0
+    """Bits of the features that a model of theirs has to have for that."""
 
 
 def _of_openai(operation: Operation) -> ClientDialect:
@@ -56,6 +64,17 @@ def _messages_pass(dialect: Dialect, native: Native) -> Dialect:
     )
 
 
+def _responses_pass(dialect: Dialect, native: Native) -> Dialect:
+    return replace(
+        dialect,
+        asks=native.operation,
+        request=lambda _, model, __: response_request(native, model),
+        answer=lambda body, _, __, created: passed_response(body, created),
+        stream=PassedResponse,
+        keeps=lambda *_: None,
+    )
+
+
 CLIENTS: Final[Mapping[Operation, ClientDialect]] = {
     Operation.CHAT: _of_openai(Operation.CHAT),
     Operation.COMPLETIONS: _of_openai(Operation.COMPLETIONS),
@@ -70,22 +89,31 @@ CLIENTS: Final[Mapping[Operation, ClientDialect]] = {
         renders=MessageRenderer,
         passes=_messages_pass,
     ),
+    Operation.RESPONSES: ClientDialect(
+        parse=parse_responses,
+        renders=ResponseRenderer,
+        passes=_responses_pass,
+        needs=int(Feature.RESPONSES),
+    ),
 }
 """By the endpoint that was called."""
 
 
-def dialect_for(dialect: Dialect, call: Call) -> Dialect:
-    """How this call is put to a provider of this dialect, and what comes back is heard."""
+def dialect_for(dialect: Dialect, call: Call, features: int) -> Dialect:
+    """How this call is put to a provider of this dialect, and what comes back is heard.
+
+    `features`: bits of those that the model has.
+    """
     native = call.native
     if native is None:
         return dialect
-    passes = CLIENTS[native.operation].passes
-    if passes is not None and native.operation in dialect.paths:
-        return passes(dialect, native)
+    client = CLIENTS[native.operation]
+    if client.passes is not None and native.operation in dialect.paths and not client.needs & ~features:
+        return client.passes(dialect, native)
     if not dialect.knows_only_openais:
         return dialect
-    return replace(dialect, request=_plainly(dialect), keeps=lambda *_: frozenset(call.fields) - NOT_OPENAIS)
+    return replace(dialect, request=_plainly(dialect), keeps=lambda _, model: kept(call, model))
 
 
 def _plainly(dialect: Dialect) -> Callable[[Call, msgspec.Raw, int], bytes]:
-    return lambda call, model, most: dialect.request(plain(call), model, most)
+    return lambda call, model, most: dialect.request(plain(call, model), model, most)

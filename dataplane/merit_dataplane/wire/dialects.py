@@ -144,6 +144,7 @@ def _anthropic_stream(call: Call, _: str, price: Callable[[Usage], CostDetails],
 
 
 _OPENAIS = (Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS)
+"""What Azure has under a deployment's URL; Responses are beside it."""
 
 
 def _gemini_error(status: int, body: bytes, _: Header) -> Refusal:
@@ -193,7 +194,7 @@ _ANTHROPIC: Final = Dialect(
 )
 
 _OPENAI: Final = Dialect(
-    paths={operation: same(operation) for operation in _OPENAIS},
+    paths={operation: same(operation) for operation in (*_OPENAIS, Operation.RESPONSES)},
     can_say=-1,
     always=int(Feature.COMPLETIONS | Feature.CHOICES),
     api_key=lambda key: ("Authorization", f"Bearer {key}"),

@@ -6,7 +6,7 @@ from functools import cache
 
 
 class Feature(IntFlag):
-    """Names are those of a ProviderPricing's capabilities, but for the last four."""
+    """Names are those of a ProviderPricing's capabilities, but for COMPLETIONS, CHOICES and ANTHROPIC_ONLY."""
 
     STREAMING = 1
     TOOLS = 2
@@ -20,8 +20,9 @@ class Feature(IntFlag):
     COMPLETIONS = 512
     CHOICES = 1024
     ANTHROPIC_ONLY = 2048
-    RESPONSES_ONLY = 4096
-    """From COMPLETIONS on they are a protocol's, not a model's: no price list names them."""
+    """These three are a protocol's, not a model's: no price list names them."""
+    RESPONSES = 4096
+    """Used by requests that no chat completion can say."""
 
 
 MEDIA = 32 | 64
@@ -38,6 +39,7 @@ BY_NAME = {
     "Audio": Feature.AUDIO,
     "Logprobs": Feature.LOGPROBS,
     "Embeddings": Feature.EMBEDDINGS,
+    "Responses": Feature.RESPONSES,
 }
 
 
@@ -61,6 +63,5 @@ def names(bits: int) -> str:
         "Completions": Feature.COMPLETIONS,
         "Choices": Feature.CHOICES,
         "what only the protocol Anthropic has": Feature.ANTHROPIC_ONLY,
-        "what only OpenAI's Responses have": Feature.RESPONSES_ONLY,
     }
     return ", ".join(listed(bits) + [name for name, bit in of_protocols.items() if bits & bit])

@@ -3,9 +3,9 @@
 All stages read OpenAI's words; the client gets the passenger, untouched.
 """
 
-PASSENGER = "native"
+PASSENGER = "merit_native"
 """The field that holds it."""
-_SEAT = b',"native":'
+_SEAT = b',"%b":' % PASSENGER.encode()
 
 
 def beside(made: bytes, own: bytes) -> bytes:

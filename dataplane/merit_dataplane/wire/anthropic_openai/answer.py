@@ -9,6 +9,7 @@ from merit_dataplane.wire.anthropic_openai.usage import message_usage, stop_reas
 from merit_dataplane.wire.chat_chunks import ABSENT
 from merit_dataplane.wire.openai_anthropic.answer import FORMAT
 from merit_dataplane.wire.openai_response import decoded, usage_of
+from merit_dataplane.wire.passenger import PASSENGER
 from merit_dataplane.wire.sealed import MARK, Detail, seal
 
 _encode = msgspec.json.Encoder().encode
@@ -17,7 +18,7 @@ _COSTS = ("cost", "cost_details")
 
 class _Top(msgspec.Struct):
     usage: msgspec.Raw = ABSENT
-    native: msgspec.Raw = ABSENT
+    native: msgspec.Raw = msgspec.field(default=ABSENT, name=PASSENGER)
 
 
 _top = msgspec.json.Decoder(_Top)

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from merit_dataplane.wire.chat_chunks import ABSENT
+from merit_dataplane.wire.passenger import PASSENGER
 
 _KINDS = {
     401: "authentication_error",
@@ -33,7 +34,7 @@ class _Told(msgspec.Struct):
 class _Body(msgspec.Struct):
     error: _Told | str | None = None
     message: str | None = None
-    native: msgspec.Raw = ABSENT
+    native: msgspec.Raw = msgspec.field(default=ABSENT, name=PASSENGER)
 
 
 _body = msgspec.json.Decoder(_Body)

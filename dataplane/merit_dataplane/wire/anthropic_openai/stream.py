@@ -13,7 +13,7 @@ from merit_dataplane.wire.anthropic_openai.answer import citations, stopped_at, 
 from merit_dataplane.wire.anthropic_openai.errors import error_event
 from merit_dataplane.wire.anthropic_openai.usage import message_usage, stop_reason
 from merit_dataplane.wire.call_sequence import Begun, CallSequence, Ended, More, Step
-from merit_dataplane.wire.chat_chunks import ABSENT, DONE, Choice, Delta, chunk_of, told
+from merit_dataplane.wire.chat_chunks import ABSENT, DONE, Choice, Delta, chunk_of, own_event, told
 from merit_dataplane.wire.openai_anthropic.answer import FORMAT
 from merit_dataplane.wire.openai_response import usage_of
 from merit_dataplane.wire.sealed import Detail, seal
@@ -22,14 +22,6 @@ from merit_dataplane.wire.server_sent_events import EventReader
 _encode = msgspec.json.Encoder().encode
 _NOTHING_YET = {"input_tokens": 0, "output_tokens": 0}
 """The counts have to be there from the start; OpenAI's vendors report them at the end."""
-
-
-class _Own(msgspec.Struct):
-    type: str = ""
-    index: int = 0
-
-
-_own_event = msgspec.json.Decoder(_Own)
 
 
 class MessageStream:
@@ -83,7 +75,7 @@ class MessageStream:
         return b"".join(out)
 
     def _passed(self, own: bytes) -> bytes:
-        event = _own_event.decode(own)
+        event = own_event(own)
         match event.type:
             case "message_start":
                 self._started = True

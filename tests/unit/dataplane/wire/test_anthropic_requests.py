@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merit_dataplane.wire.anthropic_anthropic.request import request_body as passed
-from merit_dataplane.wire.anthropic_openai.plain import plain
 from merit_dataplane.wire.anthropic_openai.request import parse_messages
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.features import Feature
 from merit_dataplane.wire.openai_anthropic.request import request_body
 from merit_dataplane.wire.openai_request import Call, Operation
+from merit_dataplane.wire.plain import plain
 from merit_dataplane.wire.sealed import MARK, seal, unseal
 from tests.support.cassettes import Cassette, cassettes
 
@@ -29,7 +29,7 @@ def parsed(request: dict[str, Any]) -> Call:
 
 
 def openais(request: dict[str, Any]) -> dict[str, Any]:
-    made: dict[str, Any] = json.loads(plain(parsed(request)).body_for(MODEL))
+    made: dict[str, Any] = json.loads(plain(parsed(request), MODEL).body_for(MODEL))
     return made
 
 
@@ -194,7 +194,7 @@ def test_any_json_is_understood_or_refused(request_: dict[str, Any]) -> None:
         call = parsed(request_)
         assert call.native is not None
         json.loads(passed(call.native, MODEL))
-        json.loads(plain(call).body_for(MODEL))
+        json.loads(plain(call, MODEL).body_for(MODEL))
         json.loads(request_body(call, MODEL, 0))
 
 
