@@ -1,4 +1,4 @@
-"""Vendors' own protocols beside OpenAI's: Amazon Bedrock's Converse and Cohere's v2, from recorded answers."""
+"""Vendors' own protocols beside OpenAI's, from recorded answers: Bedrock's Converse, Cohere's v2, Google's Gemini."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -11,6 +11,9 @@ from merit_dataplane.fake_provider.errors import Refusal
 from merit_dataplane.fake_provider.question import InvalidQuestionError, Question
 
 _CONVERSE = re.compile(r"/model/(?P<model>[^/]+)/converse(?P<stream>-stream)?")
+_GEMINI = re.compile(
+    r"(?:/[^/]+)*/models/(?P<model>[^/]+):(?P<verb>generateContent|streamGenerateContent|batchEmbedContents|predict)"
+)
 _COHERE = {"/v2/chat": "chat", "/v2/embed": "embeddings"}
 _CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/,]+)/")
 _EXCEPTIONS = {
@@ -23,6 +26,15 @@ _EXCEPTIONS = {
     500: "InternalServerException",
     503: "ServiceUnavailableException",
 }
+_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,9 +42,9 @@ class Native(NamedTuple):
     """One request's protocol."""
 
     protocol: str
-    """bedrock or cohere."""
+    """bedrock, cohere or gemini."""
     operation: str
-    """chat or embeddings."""
+    """chat, embeddings, or predictions (embeddings on Vertex AI)."""
     model: str = ""
     """Where the URL names it."""
     stream: bool = False
@@ -43,12 +55,17 @@ def native_of(raw_path: str) -> Native | None:
     """What a path that is not OpenAI's asks for; None where it is nobody's. `raw_path` is percent-encoded."""
     if found := _CONVERSE.fullmatch(raw_path):
         return Native("bedrock", "chat", unquote(found["model"]), found["stream"] is not None)
+    if found := _GEMINI.fullmatch(raw_path):
+        asks = {"batchEmbedContents": "embeddings", "predict": "predictions"}.get(found["verb"], "chat")
+        return Native("gemini", asks, unquote(found["model"]), found["verb"].startswith("stream"))
     operation = _COHERE.get(raw_path)
     return Native("cohere", operation) if operation else None
 
 
 def key_of(native: Native, headers: Mapping[str, str]) -> str:
-    """What the request proves itself by: a bearer key, or the id of the key that signed it."""
+    """What the request proves itself by: a key, or the id of the key that signed it."""
+    if native.protocol == "gemini" and "x-goog-api-key" in headers:
+        return headers["x-goog-api-key"]
     given = headers.get("authorization", "")
     signed = _CREDENTIAL.match(given) if native.protocol == "bedrock" else None
     return signed[1] if signed else given.partition(" ")[2]
@@ -69,6 +86,9 @@ def refused(native: Native, refusal: Refusal, message: str) -> tuple[list[tuple[
             refusal.status, "InternalServerException" if refusal.status >= 500 else "ValidationException"
         )
         return [(b"x-amzn-errortype", f"{name}:http://internal.amazon.com/".encode())], _encode({"message": message})
+    if native.protocol == "gemini":
+        name = _STATUSES.get(refusal.status, "INTERNAL" if refusal.status >= 500 else "INVALID_ARGUMENT")
+        return [], _encode({"error": {"code": refusal.status, "message": message, "status": name}})
     return [], _encode({"id": "00000000-0000-0000-0000-000000000000", "message": message})
 
 
@@ -107,4 +127,44 @@ def _of_cohere(native: Native, document: dict[str, Any]) -> Question:
     return msgspec.convert({**kept, "stream_options": {"include_usage": True}}, Question)
 
 
-_READERS: Mapping[str, Callable[[Native, dict[str, Any]], Question]] = {"bedrock": _of_bedrock, "cohere": _of_cohere}
+def _of_gemini(native: Native, document: dict[str, Any]) -> Question:
+    if native.operation == "embeddings":
+        texts = ["".join(p["text"] for p in r["content"]["parts"]) for r in document.get("requests") or ()]
+    elif native.operation == "predictions":
+        texts = [instance["content"] for instance in document.get("instances") or ()]
+    else:
+        return _of_generation(native, document)
+    if not texts:
+        raise InvalidQuestionError("* BatchEmbedContentsRequest.requests: at least one request is required")
+    return msgspec.convert({"model": native.model, "input": texts}, Question)
+
+
+def _of_generation(native: Native, document: dict[str, Any]) -> Question:
+    contents = document.get("contents")
+    if not isinstance(contents, list) or not contents:
+        raise InvalidQuestionError("* GenerateContentRequest.contents: contents is not specified")
+    system = (document.get("systemInstruction") or {}).get("parts") or []
+    functions = [f for tool in document.get("tools") or () for f in tool.get("functionDeclarations", ())]
+    mode = ((document.get("toolConfig") or {}).get("functionCallingConfig") or {}).get("mode")
+    kind = (document.get("generationConfig") or {}).get("responseMimeType")
+    return Question(
+        model=native.model,
+        messages=[{"role": "system", "content": system}, *map(_content, contents)],
+        stream=native.stream,
+        stream_options={"include_usage": True},
+        tools=[{"function": {"name": function["name"]}} for function in functions] or None,
+        tool_choice="none" if mode == "NONE" else None,
+        response_format={"type": "json_object"} if kind == "application/json" else None,
+    )
+
+
+def _content(content: dict[str, Any]) -> dict[str, Any]:
+    answers_tool = any("functionResponse" in part for part in content["parts"])
+    return {"role": "tool" if answers_tool else content.get("role", "user"), "content": content["parts"]}
+
+
+_READERS: Mapping[str, Callable[[Native, dict[str, Any]], Question]] = {
+    "bedrock": _of_bedrock,
+    "cohere": _of_cohere,
+    "gemini": _of_gemini,
+}

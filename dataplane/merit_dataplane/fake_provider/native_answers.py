@@ -18,9 +18,15 @@ from merit_dataplane.fake_provider.spans import template, value_text
 _JSON = ((b"content-type", b"application/json"),)
 _SSE = ((b"content-type", b"text/event-stream"),)
 _FRAMES = ((b"content-type", b"application/vnd.amazon.eventstream"),)
+_OF_GEMINI: Mapping[str, tuple[str, ...]] = {
+    "usage": ("usageMetadata",),
+    "function": ("candidates", "*", "content", "parts", "*", "functionCall", "name"),
+}
 _PLACES: Mapping[tuple[str, bool], Mapping[str, tuple[str, ...]]] = {
     ("bedrock", False): {"usage": ("usage",), "function": ("output", "message", "content", "*", "toolUse", "name")},
     ("bedrock", True): {"usage": ("usage",), "function": ("start", "toolUse", "name")},
+    ("gemini", False): _OF_GEMINI,
+    ("gemini", True): _OF_GEMINI,
     ("cohere", False): {"usage": ("usage",), "function": ("message", "tool_calls", "*", "function", "name")},
     ("cohere", True): {"usage": ("delta", "usage"), "function": ("delta", "message", "tool_calls", "function", "name")},
 }
@@ -31,7 +37,7 @@ class NativeRecording(msgspec.Struct, frozen=True):
     """One recorded answer, as its file has it."""
 
     name: str
-    protocol: Literal["bedrock", "cohere"]
+    protocol: Literal["bedrock", "cohere", "gemini"]
     operation: Literal["chat", "embeddings"]
     shape: Literal["text", "tools", "json", "vector"]
     stream: bool
@@ -52,7 +58,8 @@ def native_answer(native: Native, asked: Question, *, counted: bool = True) -> A
     """The recorded answer that fits. Raises NoRecordingError. `counted`: see `answers.answer`."""
     chosen = _chosen(native, asked)
     if chosen.operation == "embeddings":
-        return _embeddings(chosen, asked, counted=counted)
+        made = _googles if native.protocol == "gemini" else _embeddings
+        return made(native, chosen, asked, counted=counted)
     texts = [payload for _, payload in chosen.body] if isinstance(chosen.body, list) else _jsons(chosen)
     recorded = next((usage for text in reversed(texts) if (usage := _usage(chosen, text))), {})
     prompt, completion = _tokens(chosen.protocol, recorded)
@@ -69,6 +76,8 @@ def native_answer(native: Native, asked: Question, *, counted: bool = True) -> A
     if isinstance(chosen.body, list):
         events = [frame(kind, payload) for (kind, _), payload in zip(chosen.body, filled, strict=True)]
         return Answer(_FRAMES, b"", tuple(events), prompt, completion)
+    if chosen.protocol == "gemini":
+        return Answer(_SSE, b"", tuple(b"data: %b\r\n\r\n" % data for data in filled), prompt, completion)
     named = [b"event: %b\ndata: %b\n\n" % (msgspec.json.decode(data)["type"].encode(), data) for data in filled]
     return Answer(_SSE, b"", (*named, b"data: [DONE]\n\n"), prompt, completion)
 
@@ -88,9 +97,10 @@ def frame(kind: str, payload: bytes) -> bytes:
 def _chosen(native: Native, asked: Question) -> NativeRecording:
     """By the hash of what the user said last: the same words, the same answer."""
     stream = bool(asked.stream)
-    of_kind = [r for r in packaged_natives() if r.protocol == native.protocol and r.operation == native.operation]
+    operation = "chat" if native.operation == "chat" else "embeddings"
+    of_kind = [r for r in packaged_natives() if r.protocol == native.protocol and r.operation == operation]
     possible = [r for r in of_kind if r.stream == stream]
-    for shape in (asked.shape(native.operation), "text", "vector"):
+    for shape in (asked.shape(operation), "text", "vector"):
         fitting = [r for r in possible if r.shape == shape]
         if fitting:
             return fitting[hashlib.sha256(asked.last_said.encode()).digest()[0] % len(fitting)]
@@ -113,6 +123,9 @@ def _usage(chosen: NativeRecording, text: str) -> dict[str, Any]:
 def _tokens(protocol: str, usage: dict[str, Any]) -> tuple[int, int]:
     if protocol == "bedrock":
         return usage.get("inputTokens", 0), usage.get("outputTokens", 0)
+    if protocol == "gemini":
+        thoughts = usage.get("thoughtsTokenCount", 0)
+        return usage.get("promptTokenCount", 0), usage.get("candidatesTokenCount", 0) + thoughts
     billed = usage.get("billed_units", {})
     return billed.get("input_tokens", 0), billed.get("output_tokens", 0)
 
@@ -121,11 +134,28 @@ def _counted(protocol: str, prompt: int, completion: int) -> dict[str, Any]:
     """What the recording says of its own prompt (cached parts) is not true of this one, and left out."""
     if protocol == "bedrock":
         return {"inputTokens": prompt, "outputTokens": completion, "totalTokens": prompt + completion}
+    if protocol == "gemini":
+        return {"promptTokenCount": prompt, "candidatesTokenCount": completion, "totalTokenCount": prompt + completion}
     tokens = {"input_tokens": prompt, "output_tokens": completion}
     return {"billed_units": tokens, "tokens": tokens}
 
 
-def _embeddings(chosen: NativeRecording, asked: Question, *, counted: bool) -> Answer:
+def _googles(native: Native, chosen: NativeRecording, asked: Question, *, counted: bool) -> Answer:
+    """Embeddings of Google AI's, or the same on Vertex AI."""
+    document = msgspec.json.decode(str(chosen.body), type=dict[str, Any])
+    vector = document["embeddings"][0]["values"]
+    prompt = asked.prompt_tokens if counted else document["usageMetadata"]["promptTokenCount"]
+    if native.operation == "predictions":
+        statistics = {"truncated": False, "token_count": prompt}
+        each = {"embeddings": {"values": vector, "statistics": statistics}}
+        rest = {"embeddings": {"values": vector, "statistics": {"truncated": False, "token_count": 0}}}
+        made: dict[str, Any] = {"predictions": [each, *[rest] * (asked.inputs - 1)]}
+    else:
+        made = {"embeddings": [{"values": vector}] * asked.inputs, "usageMetadata": {"promptTokenCount": prompt}}
+    return Answer(_JSON, msgspec.json.encode(made), (), prompt, 0)
+
+
+def _embeddings(_: Native, chosen: NativeRecording, asked: Question, *, counted: bool) -> Answer:
     document = msgspec.json.decode(str(chosen.body), type=dict[str, Any])
     vector = document["embeddings"]["float"][0]
     document["embeddings"] = {"float": [vector] * asked.inputs}

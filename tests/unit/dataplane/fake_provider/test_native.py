@@ -1,4 +1,4 @@
-"""The simulated vendor in the protocols of Amazon Bedrock and Cohere, asked by Merit and by Amazon's reader."""
+"""The simulated vendor in the protocols of Bedrock, Cohere and Gemini, asked by Merit and by Amazon's reader."""
 
 import contextlib
 import json
@@ -22,19 +22,21 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 TOOL: Any = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
 PROFILE = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/a1"
+BASES = {"Cohere": "/v2", "Gemini": "/v1beta", "VertexGemini": "/v1/projects/p/locations/l"}
+NATIVES = ["Bedrock", "Cohere", "Gemini", "VertexGemini"]
 SCHEMA: Any = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
 
 
 @contextlib.asynccontextmanager
 async def merit_before(fake: FakeProvider, protocol: str, model: str = PROFILE) -> AsyncIterator[Running]:
-    url = fake.url.removesuffix("/v1") + ("/v2" if protocol == "Cohere" else "")
+    url = fake.url.removesuffix("/v1") + BASES.get(protocol, "")
     tiers = f'[{{name: all, candidates: [{{provider: {{name: a}}, model: "{model}"}}]}}]'
     documents = [provider("a", url, protocol=protocol), prices("a", "1", "1", model=f'"{model}"'), route_of(tiers)]
     async with gateway(*documents, CONSUMER) as merit:
         yield merit
 
 
-@pytest.mark.parametrize("protocol", ["Bedrock", "Cohere"])
+@pytest.mark.parametrize("protocol", NATIVES)
 @pytest.mark.parametrize("stream", [False, True])
 async def test_chats_tools_and_schemas(protocol: str, stream: bool) -> None:
     async with FakeProvider(api_keys=frozenset({PROVIDER_KEY})) as fake, merit_before(fake, protocol) as merit:
@@ -74,8 +76,9 @@ async def test_chats_tools_and_schemas(protocol: str, stream: bool) -> None:
         assert fake.stats.by_model[PROFILE] >= 2
 
 
-async def test_embeddings() -> None:
-    async with FakeProvider() as fake, merit_before(fake, "Cohere", "embed-v4.0") as merit:
+@pytest.mark.parametrize("protocol", ["Cohere", "Gemini", "VertexGemini"])
+async def test_embeddings(protocol: str) -> None:
+    async with FakeProvider() as fake, merit_before(fake, protocol, "embed-v4.0") as merit:
         got = await merit.client().embeddings.create(model="chat", input=["a" * 40, "b"], encoding_format="float")
     assert len(got.data) == 2
     assert len(got.data[0].embedding) > 100
@@ -86,14 +89,14 @@ async def test_embeddings() -> None:
     ("status", "error"),
     [(429, openai.RateLimitError), (400, openai.BadRequestError), (500, openai.InternalServerError)],
 )
-@pytest.mark.parametrize("protocol", ["Bedrock", "Cohere"])
+@pytest.mark.parametrize("protocol", NATIVES)
 async def test_errors_in_the_vendors_own_shape(protocol: str, status: int, error: type[Exception]) -> None:
     async with FakeProvider(Behaviour(status=status)) as fake, merit_before(fake, protocol) as merit:
         with pytest.raises(error):
             await merit.client().chat.completions.create(model="chat", messages=HELLO)
 
 
-@pytest.mark.parametrize("protocol", ["Bedrock", "Cohere"])
+@pytest.mark.parametrize("protocol", NATIVES)
 async def test_a_wrong_key(protocol: str) -> None:
     async with FakeProvider(api_keys=frozenset({"another"})) as fake, merit_before(fake, protocol) as merit:
         got = await merit.post({"model": "chat", "messages": HELLO})
@@ -105,7 +108,7 @@ async def streamed(client: openai.AsyncOpenAI) -> None:
         pass
 
 
-@pytest.mark.parametrize("protocol", ["Bedrock", "Cohere"])
+@pytest.mark.parametrize("protocol", NATIVES)
 @pytest.mark.parametrize("fault", ["reset_at_chunk", "eof_at_chunk", "malformed_at_chunk", "half_body"])
 async def test_faults_within_a_stream(protocol: str, fault: str) -> None:
     async with FakeProvider(Behaviour(fault=fault, chunk=2)) as fake, merit_before(fake, protocol) as merit:
@@ -133,4 +136,4 @@ async def test_a_key_that_signed() -> None:
 async def test_other_paths_are_nobodys() -> None:
     assert native_of("/model/x/invoke") is None
     assert native_of("/v2/rerank") is None
-    assert len({recording.name for recording in packaged_natives()}) == len(packaged_natives()) == 11
+    assert len({recording.name for recording in packaged_natives()}) == len(packaged_natives()) == 17
