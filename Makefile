@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo test unit cluster-test check format generate golden bench finsync bench-ranking bench-pairs price-cut warm-prompts lock images clean
+.PHONY: help setup demo test unit cluster-test check format generate golden bench finsync bench-ranking bench-commitments bench-pairs price-cut warm-prompts lock images clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ bench: setup ## Measure, write bench/results.json; ARGS='--baseline old.json' co
 
 bench-ranking: setup ## Time the merit order alone
 	$(BIN)/python bench/ranking.py $(ARGS)
+
+bench-commitments: setup ## A month of a prepaid volume under four rules of pacing; ARGS='--data DIR'
+	$(BIN)/python bench/commitments.py $(ARGS)
 
 bench-pairs: setup ## Rank every pair of a price list, write docs/pairs.md; ARGS='--data DIR'
 	$(BIN)/python bench/pairs.py $(ARGS)

@@ -8,6 +8,7 @@ import numpy as np
 
 from merit_crds.pricing import timed, usd
 from merit_crds.snapshot import ModelPrice, Snapshot
+from merit_dataplane.replay.commitments import CommitmentUse, uses
 from merit_dataplane.replay.dispatch import UNSERVED, Dispatch, Outlook, Place, dispatch, miss
 from merit_dataplane.replay.names import Ints
 from merit_dataplane.replay.pricing import group_sums, total
@@ -99,6 +100,8 @@ class Plan:
     shares: list[Share]
     risks: list[Risk]
     break_evens: list[BreakEven]
+    commitments: list[CommitmentUse]
+    """Of the resources after the change."""
     peaks: list[Peak]
     bucket_seconds: float
     spend_before: list[int]
@@ -139,6 +142,14 @@ class Plan:
                 }
                 for b in self.break_evens
             ],
+            "commitments": [
+                {
+                    "priceList": c.price_list, "name": c.name, "unit": c.unit, "requests": c.requests,
+                    "usd": {"list": usd(c.listed), "fee": usd(c.fee), "bill": usd(c.bill)},
+                    "used": c.wanted / c.volume, "breakEven": c.break_even,
+                }
+                for c in self.commitments
+            ],
             "peakRequestsPerMinute": [
                 {"provider": p.provider, "before": p.before, "after": p.after, "limitPerPod": p.limit}
                 for p in self.peaks
@@ -171,6 +182,7 @@ def plan(before: Snapshot, after: Snapshot, shapes: Shapes) -> Plan:
         shares=_shares(places, (old_at, old_spend), (new_at, new_spend)),
         risks=[_risk(outlook, old, new, shapes) for outlook in new.tiers if len(outlook.rows)],
         break_evens=[even for outlook in new.tiers for even in _break_evens(outlook, new, shapes)],
+        commitments=uses(after, new, new_spend, shapes),
         peaks=_peaks(old, new, after, shapes),
         bucket_seconds=width,
         spend_before=group_sums(old_spend, buckets, int(buckets.max()) + 1),

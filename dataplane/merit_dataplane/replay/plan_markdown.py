@@ -18,7 +18,16 @@ limits, circuits, exploration, ramps and what a pod learns while it runs are not
 def markdown(plan: Plan) -> str:
     """The whole comment."""
     return "\n".join(
-        [*_head(plan), *_candidates(plan), *_objectives(plan), *_break_evens(plan), *_notes(plan), _CAVEATS, ""]
+        [
+            *_head(plan),
+            *_candidates(plan),
+            *_objectives(plan),
+            *_break_evens(plan),
+            *_commitments(plan),
+            *_notes(plan),
+            _CAVEATS,
+            "",
+        ]
     )
 
 
@@ -103,6 +112,19 @@ def _break_evens(plan: Plan) -> Iterator[str]:
         asked = f"{money(even.cost)} / {money(even.leader_cost)}"
         names = f"{_cell(even.candidate)} | {_cell(even.leader)}"
         yield f"| {even.route}, {even.tier} | {names} | {asked} | {change} | {output} |"
+    yield ""
+
+
+def _commitments(plan: Plan) -> Iterator[str]:
+    if not plan.commitments:
+        return
+    yield "| commitment | requests | USD by the list | fee | bill with it | volume used | breaks even at |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for use in plan.commitments:
+        even = f"{100 * use.break_even:.0f} % used" if use.break_even is not None else "never"
+        sums = f"{money(use.listed)} | {money(use.fee)} | {money(use.bill)}"
+        used = f"{100 * use.wanted / use.volume:.0f} %"
+        yield f"| {use.price_list}, {use.name} | {use.requests:,} | {sums} | {used} | {even} |"
     yield ""
 
 
