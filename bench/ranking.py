@@ -160,8 +160,8 @@ spec:
     tier = Builder(result.version, result.snapshot, result.credentials, Live()).build().routes["default/chat"].tiers[0]
     for target in tier.targets:
         for n in range(200):
-            for endpoint in target.provider.endpoints if target.chooses else ():
-                target.learned.at(endpoint.health).total.observe(0.5 + n / 1000, 900.0 + n / 4)
+            for endpoint in target.endpoints if target.chooses else ():
+                target.learned.at(endpoint.circuit).total.observe(0.5 + n / 1000, 900.0 + n / 4)
             target.learned.total.observe(0.5 + n / 1000, 900.0 + n / 4)
             target.learned.expected_output.observe(40 + n % 50)
     return tier

@@ -77,6 +77,22 @@ class StampedDraw(msgspec.Struct, frozen=True, omit_defaults=True):
     """USD of the fee that this accounts for; part of the line's effective cost."""
 
 
+class StampedAttempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An attempt that was paid for and whose answer did not reach its end: broken off, given up, or too late."""
+
+    provider: str
+    model: str
+    endpoint: str
+    outcome: str
+    cost: Money
+    """USD, at the rates of `price_version`."""
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    estimated: bool = False
+    price_list: str = ""
+    price_version: str = ""
+
+
 class UsageLine(msgspec.Struct, omit_defaults=True):
     """One request. Times are seconds, money is decimal USD, tokens are in classes; what is absent has its default."""
 
@@ -141,7 +157,9 @@ class UsageLine(msgspec.Struct, omit_defaults=True):
         bool, msgspec.Meta(description="The provider reported no usage, or a service tier without a price.")
     ] = False
 
-    cost: Annotated[Money, msgspec.Meta(description="What the request adds to the vendor's bill, in USD.")] = ""
+    cost: Annotated[
+        Money, msgspec.Meta(description="What it adds to the vendor's bill, in USD; `lost_cost` is on top.")
+    ] = ""
     list_cost: Annotated[
         Money, msgspec.Meta(description="What it costs by the price list alone, where a commitment covers it, in USD.")
     ] = ""
@@ -149,6 +167,14 @@ class UsageLine(msgspec.Struct, omit_defaults=True):
         Money, msgspec.Meta(description="The cost with its share of what commitments cost used or not, in USD.")
     ] = ""
     commitments: Annotated[list[StampedDraw], msgspec.Meta(description="What it drew from commitments.")] = []
+    lost: Annotated[
+        list[StampedAttempt],
+        msgspec.Meta(description="Attempts that were paid for too, beside the one whose tokens this line has."),
+    ] = []
+    lost_cost: Annotated[Money, msgspec.Meta(description="What these cost together, in USD.")] = ""
+    mid_stream: Annotated[
+        str, msgspec.Meta(description="How a stream that broke off went on: `prefix`, `restart`; empty: it did not.")
+    ] = ""
     expected_cost: Annotated[Money, msgspec.Meta(description="What it was expected to cost, in USD.")] = ""
     saved: Annotated[Money, msgspec.Meta(description="What a cache hit would have cost, in USD.")] = ""
     billed_at: Annotated[

@@ -4,7 +4,8 @@ import asyncio
 import copy
 import random
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from merit_crds.pricing import (
     CostDetails,
@@ -17,14 +18,14 @@ from merit_crds.pricing import (
     usd,
 )
 from merit_crds.snapshot import Charge
-from merit_crds.usage_line import USAGE_LINE_FORMAT, StampedTokens, UsageLine
+from merit_crds.usage_line import USAGE_LINE_FORMAT, StampedAttempt, StampedTokens, UsageLine
 from merit_dataplane.commitments.account import Committed
 from merit_dataplane.commitments.draws import Draw, learn, release, reserve, settle, stamped_draw
 from merit_dataplane.dispatch.bid import Bid, Standing
 from merit_dataplane.feedback.answer_id import Byline
 from merit_dataplane.limits.account import Grant
 from merit_dataplane.live import Measured
-from merit_dataplane.observability.ledger import Ledger
+from merit_dataplane.observability.ledger import Ledger, Series
 from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.resilience.guard import Verdict
 from merit_dataplane.snapshots.tables import ConsumerPlan, EndpointPlan, RoutePlan, Tables, Target, TierPlan
@@ -39,11 +40,50 @@ if TYPE_CHECKING:
 
 CLIENT_GONE = 499
 """nginx's status for a client that closed its connection."""
+NOTHING = CostDetails(input=0, output=0, request=0)
 _random = random.Random()  # noqa: S311 # an identity, not a secret
 
 
 def _new_id() -> str:
     return f"req_{(int(time.time()) << 64) + _random.getrandbits(64):024x}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lost:
+    """An attempt that was paid for and whose answer did not reach its end."""
+
+    target: Target
+    endpoint: str
+    outcome: str
+    usage: Usage
+    cost: CostDetails
+    draws: tuple[Draw, ...]
+    estimated: bool
+
+    def stamped(self) -> StampedAttempt:
+        """For the usage log."""
+        target = self.target
+        return StampedAttempt(
+            provider=target.name[0],
+            model=target.name[1],
+            endpoint=self.endpoint,
+            outcome=self.outcome,
+            cost=usd(self.cost.total),
+            input_tokens=self.usage.input,
+            output_tokens=self.usage.all_output,
+            estimated=self.estimated,
+            price_list=target.price_list,
+            price_version=target.price_version,
+        )
+
+
+class _Bill(NamedTuple):
+    charge: Charge
+    cost: CostDetails
+    listed: int
+    """Pico-dollars by the price list alone, where a commitment covers it."""
+    known: bool
+    """Whether the price list has the service tier."""
 
 
 class Exchange:
@@ -52,8 +92,8 @@ class Exchange:
     __slots__ = (
         "attempted", "attempts", "bid", "billed_at", "byline", "cache", "call", "charge", "consumer", "cost", "draws",
         "endpoint", "error", "estimated", "failures", "first_token", "flown", "forced_tier", "grant", "id", "listed",
-        "loop", "placement", "prefix", "reserved", "route", "saved", "started", "state_budget", "status", "tables",
-        "target", "tier", "trace", "usage", "waits_for",
+        "loop", "lost", "lost_cost", "mid_stream", "placement", "prefix", "reserved", "route", "saved", "started",
+        "state_budget", "status", "tables", "target", "tier", "trace", "usage", "waits_for",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
@@ -88,9 +128,12 @@ class Exchange:
         self.state_budget: Budget | None = None
         """How long it may still wait for Redis; made when it is first asked."""
         self.placement = ""
-        self.saved = 0
-        self.attempts = 0
+        self.saved = self.attempts = 0
         self.failures: list[str] = []
+        self.lost: list[Lost] = []
+        """Attempts that cost something and gave no whole answer."""
+        self.lost_cost, self.mid_stream = NOTHING, ""
+        """How a stream that broke off went on."""
         self.status = 0
         self.first_token = 0.0
         self.error = ""
@@ -115,7 +158,7 @@ class Exchange:
     def fork(self, *, anew: bool) -> "Exchange":
         """For a call that goes on without this request. `anew`: as another request than this one."""
         forked = copy.copy(self)
-        forked.failures = []
+        forked.failures, forked.lost = [], []
         if anew:
             forked.rename()
         return forked
@@ -134,7 +177,10 @@ class Exchange:
             self.trace.asks(bid, endpoint, self.attempts, self.tables)
 
     def failed(self, bid: Bid, endpoint: EndpointPlan, failure: AttemptFailedError, ledger: Ledger) -> None:
-        """An attempt gave nothing."""
+        """An attempt gave nothing. One that was given up, or had begun to answer, is paid for all the same."""
+        if failure.given_up or failure.seen is not None:
+            seen = failure.seen
+            self.lose(bid, endpoint, failure.outcome, seen.usage if seen else None, seen.events if seen else 0)
         self.failures.append(f"{bid.target.labels[2]}/{endpoint.name}: {failure.outcome}")
         ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, failure.outcome)
         self.waits_for = None
@@ -142,7 +188,7 @@ class Exchange:
         if self.trace is not None:
             self.trace.failed(failure.outcome, failure.status)
         now = self.loop.time()
-        if failure.outcome == Verdict.FIRST_BYTE:
+        if failure.outcome in (Verdict.FIRST_BYTE, Verdict.FIRST_TOKEN):
             self._never(bid.target, now)
         elif failure.outcome == Verdict.TOTAL:
             self._at_least(bid.target, now)
@@ -161,26 +207,68 @@ class Exchange:
             self.id = byline.signed(self.id, self.consumer.key)
         return self.id
 
+    def lose(self, bid: Bid, endpoint: EndpointPlan, outcome: str, usage: Usage | None, events: int) -> Lost:
+        """An attempt is paid for and useless: by its own usage, else by what was expected of it and has come."""
+        self._release()
+        known = usage or Usage(bid.input, output=events)
+        bill = self._bill(bid, known)
+        lost = Lost(bid.target, endpoint.name, outcome, known, bill.cost, self.draws, estimated=usage is None)
+        self.draws = ()
+        self.lost.append(lost)
+        self.lost_cost = _sum(self.lost_cost, bill.cost)
+        return lost
+
+    def keep(self, lost: Lost) -> None:
+        """It is the request's last attempt after all: its own account has it."""
+        self.lost.remove(lost)
+        self.lost_cost = NOTHING
+        for other in self.lost:
+            self.lost_cost = _sum(self.lost_cost, other.cost)
+        self.draws = lost.draws
+
+    def paid(self) -> tuple[int, int]:
+        """Tokens and pico-dollars of all attempts."""
+        usages = [lost.usage for lost in self.lost]
+        pico = self.lost_cost.total
+        if self.usage is not None and self.cost is not None:
+            usages.append(self.usage)
+            pico += self.cost.total
+        return sum(usage.input + usage.all_output for usage in usages), pico
+
+    def price(self, bid: Bid, usage: Usage) -> CostDetails:
+        """What the request costs if that is the answer's usage: what was lost before included."""
+        cost = self._bill(bid, usage).cost
+        return _sum(cost, self.lost_cost) if self.lost else cost
+
     def book(self, usage: Usage, *, estimated: bool = False) -> CostDetails:
-        """The usage that counts, and its price in the snapshot of this request, at its start or now."""
+        """The usage that counts, and its price in the snapshot of this request, at its start or now.
+
+        What comes back is for the client: it has what was lost before, too.
+        """
         if self.bid is None:
             raise AssertionError("nobody has answered yet")
-        price = self.bid.target.price
-        tariff = self.bid.tariff
-        if price.billed_by_completion:
-            self.billed_at = time.time()
-            tariff = price.at(self.billed_at)
-        served = usage.service_tier or (self.call.service_tier if self.call else "")
-        charge = charge_of(tariff, served) if served else tariff
-        self.usage, self.estimated = usage, estimated or charge is None  # a tier that the price list doesn't know
-        self.charge = charge or tariff
-        self.cost = price_details(self.charge, usage)
         if self.bid.target.commitments:
             self._release()
-            self.listed = self.cost.total
-            standard = self.charge is tariff
-            self.cost, self.draws = settle(self.bid.target.commitments, self.cost, usage, self.draws, standard=standard)
-        return self.cost
+        bill = self._bill(self.bid, usage)
+        self.usage, self.charge, self.cost, self.listed = usage, bill.charge, bill.cost, bill.listed
+        self.estimated = estimated or not bill.known
+        return _sum(self.cost, self.lost_cost) if self.lost else self.cost
+
+    def _bill(self, bid: Bid, usage: Usage) -> _Bill:
+        """What a usage costs; draws from commitments, in place of what was drawn for it before."""
+        tariff = bid.tariff
+        if bid.target.price.billed_by_completion:
+            self.billed_at = time.time()
+            tariff = bid.target.price.at(self.billed_at)
+        served = usage.service_tier or (self.call.service_tier if self.call else "")
+        found = charge_of(tariff, served) if served else tariff
+        charge = found or tariff
+        cost = price_details(charge, usage)
+        listed = cost.total if bid.target.commitments else 0
+        if bid.target.commitments:
+            standard = charge is tariff
+            cost, self.draws = settle(bid.target.commitments, cost, usage, self.draws, standard=standard)
+        return _Bill(charge, cost, listed, known=found is not None)
 
     def _release(self) -> None:
         if self.reserved is not None:
@@ -202,14 +290,12 @@ class Exchange:
         series.duration.observe(duration)
         if self.first_token:
             series.first_token.observe(self.first_token)
+        for lost in self.lost:
+            ledger.lost[*lost.target.labels, lost.outcome] += lost.cost.total
+            owner = ledger.of((*lost.target.labels, self.consumer.key if self.consumer else ""))
+            _count(owner, lost.usage, lost.cost)
         if self.usage is not None and self.cost is not None:
-            cached, written = self.usage.all_cached, self.usage.all_written
-            series.uncached_input_tokens += self.usage.input - cached - written
-            series.cached_input_tokens += cached
-            series.cache_write_tokens += written
-            series.output_tokens += self.usage.all_output
-            series.cost += self.cost.total
-            series.amortised += self.cost.amortised or 0
+            _count(series, self.usage, self.cost)
             if self.bid is not None:
                 series.expected_input_tokens += self.bid.input
                 series.expected_output_tokens += self.bid.output
@@ -217,9 +303,11 @@ class Exchange:
                 series.expected_cost += expected
                 series.cost_error += abs(expected - self.cost.total)
             series.estimated += self.estimated
-            if self.target is not None and self.status == 200:
+            if self.target is not None and self.status == 200 and not self.mid_stream:  # a part says nothing of wholes
                 self._learn(self.target, self.usage, now)
-        if self.first_token and self.target is not None:  # known of a stream that broke off, too
+        if (
+            self.first_token and self.target is not None and not self.mid_stream
+        ):  # known of a stream that broke off, too
             first = self.started + self.first_token - self.attempted
             for measured in self._measured(self.target):
                 measured.first_token.observe(first, now)
@@ -256,7 +344,7 @@ class Exchange:
         """Whose latency the last attempt says something of: the candidate's, and that of one of several endpoints."""
         if self.endpoint is None or not self.endpoint.has_siblings:
             return (target.learned,)
-        return target.learned, target.learned.at(self.endpoint.health)
+        return target.learned, target.learned.at(self.endpoint.circuit)
 
     def _never(self, target: Target, now: float) -> None:
         for measured in self._measured(target):
@@ -305,6 +393,8 @@ class Exchange:
             line.price_list, line.price_version = target.price_list, target.price_version
         if self.endpoint is not None and self.endpoint.has_siblings and target is not None:
             line.endpoint = self.endpoint.name
+        if self.lost:
+            line.lost, line.lost_cost = [lost.stamped() for lost in self.lost], usd(self.lost_cost.total)
         if self.bid is not None:
             line.expected_cost = usd(self.bid.marginal)
             line.expected_cached_input_tokens = self.bid.warm.cached
@@ -318,6 +408,7 @@ class Exchange:
             line.estimated = self.estimated
             rates, excess = rates_in_force(self.charge.rates, self.charge.context_tiers, usage.input)
             line.cost, line.rates = usd(self.cost.total), stamped(rates)
+            line.mid_stream = self.mid_stream
             if self.billed_at and self.bid is not None and self.bid.target.price.timed:
                 line.billed_at = int(self.billed_at * 1000) / 1000
             line.excess = [stamped_excess(tier) for tier in excess]
@@ -325,3 +416,20 @@ class Exchange:
                 line.list_cost, line.effective_cost = usd(self.listed), usd(self.cost.effective)
                 line.commitments = [stamped_draw(draw) for draw in self.draws]
         return line
+
+
+def _sum(one: CostDetails, other: CostDetails) -> CostDetails:
+    amortised = (
+        None if one.amortised is None and other.amortised is None else (one.amortised or 0) + (other.amortised or 0)
+    )
+    return CostDetails(one.input + other.input, one.output + other.output, one.request + other.request, amortised)
+
+
+def _count(series: Series, usage: Usage, cost: CostDetails) -> None:
+    cached, written = usage.all_cached, usage.all_written
+    series.uncached_input_tokens += usage.input - cached - written
+    series.cached_input_tokens += cached
+    series.cache_write_tokens += written
+    series.output_tokens += usage.all_output
+    series.cost += cost.total
+    series.amortised += cost.amortised or 0

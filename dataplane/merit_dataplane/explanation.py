@@ -96,7 +96,7 @@ def _bid(bid: Bid, tier: TierPlan, call: Call, now: float) -> Document:
         "feedback": _feedback(target.accuracy),
         **_latencies(measured(target, tier, call, now), tier, now),
         "tokensPerSecond": _shown(1000 / slowness if slowness else None),
-        **({"endpoints": _endpoints(bid, tier, call, now)} if len(target.provider.endpoints) > 1 else {}),
+        **({"endpoints": _endpoints(bid, tier, call, now)} if len(target.endpoints) > 1 else {}),
         **(shown(bid.committed) if bid.committed else {}),
     }
 
@@ -141,10 +141,10 @@ def _endpoints(bid: Bid, tier: TierPlan, call: Call, now: float) -> list[Documen
     return [
         {
             "name": endpoint.name,
-            **_latencies(target.learned.at(endpoint.health), tier, now),
-            "unavailable": endpoint.health.unavailable(now),
+            **_latencies(target.learned.at(endpoint.circuit), tier, now),
+            "unavailable": endpoint.circuit.unavailable(now),
         }
-        for endpoint in (in_order(target, tier, call, now) if target.chooses else target.provider.endpoints)
+        for endpoint in (in_order(target, tier, call, now) if target.chooses else target.endpoints)
     ]
 
 

@@ -14,7 +14,8 @@ from merit_dataplane.metering.input_count import ExpectedInput, TierInput
 from merit_dataplane.metering.latency import Latency
 from merit_dataplane.metering.wins import Wins
 from merit_dataplane.resilience.account import AccountLimits
-from merit_dataplane.resilience.health import EndpointHealth
+from merit_dataplane.resilience.circuit import Circuit
+from merit_dataplane.resilience.retry_budget import RetryBudget
 from merit_dataplane.warmth.table import PrefixTable
 from merit_dataplane.warmth.warmth import Warmth
 
@@ -46,7 +47,7 @@ class Learned(Measured):
         self._byline: Byline | None = None
         self.expected_input = ExpectedInput(tier_input)
         self.expected_output = ExpectedOutput(tier_output)
-        self._at: dict[EndpointHealth, Measured] | None = None  # only for endpoints that have siblings
+        self._at: dict[Circuit, Measured] | None = None  # only for endpoints that have siblings
         self._slowness: Latency | None = None  # made by the first answer: most candidates of 40,000 never have one
 
     def byline(self, labels: Labels, seal: Seal) -> Byline:
@@ -55,7 +56,7 @@ class Learned(Measured):
             self._byline = Byline(labels, self.mark, seal)
         return self._byline
 
-    def at(self, endpoint: EndpointHealth) -> Measured:
+    def at(self, endpoint: Circuit) -> Measured:
         """Latencies of one of several endpoints."""
         if self._at is None:
             self._at = {}
@@ -83,7 +84,8 @@ class Live:
     def __init__(self, authentications: Authentications | None = None) -> None:
         self.authentications = authentications or Authentications()
         """Tokens of providers."""
-        self._endpoints: dict[tuple[str, str, str], EndpointHealth] = {}
+        self._endpoints: dict[tuple[str, str, str], dict[str, Circuit]] = {}
+        self._budgets: dict[str, RetryBudget] = {}
         self._accounts: dict[str, AccountLimits] = {}
         self._tiers: dict[tuple[str, str], tuple[TierInput, TierOutput]] = {}
         self._wins: dict[tuple[str, str], Wins] = {}
@@ -100,9 +102,13 @@ class Live:
         """By provider, the newest first: ids of before a rotation stay good."""
         self.commitments = CommitmentAccounts()
 
-    def endpoint(self, provider: str, endpoint: str, url: str) -> EndpointHealth:
-        """Health of an endpoint; another URL is another endpoint."""
-        return self._endpoints.setdefault((provider, endpoint, url), EndpointHealth())
+    def circuits(self, provider: str, endpoint: str, url: str) -> dict[str, Circuit]:
+        """Of an endpoint, by model; another URL is another endpoint."""
+        return self._endpoints.setdefault((provider, endpoint, url), {})
+
+    def retry_budget(self, route: str) -> RetryBudget:
+        """Of a route."""
+        return self._budgets.setdefault(route, RetryBudget())
 
     def account(self, provider: str) -> AccountLimits:
         """Limits and cool-down of a provider."""
@@ -154,6 +160,8 @@ class Live:
         for labels in [key for key in self.tallies if key[0] not in routes or key[2] not in providers]:
             del self.tallies[labels]
         yield
+        for route in [key for key in self._budgets if key not in routes]:
+            del self._budgets[route]
         for tier in [key for key in self._tiers if key[0] not in routes]:
             del self._tiers[tier]
         for tier in [key for key in self._wins if key[0] not in routes]:

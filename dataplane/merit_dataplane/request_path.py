@@ -63,7 +63,7 @@ class RequestPath:
         self._answers = Answers(cache, ledger, self._responses, shared_cache)
         self._failover = Failover(client, ledger)
         self._relay = Relay(self._responses)
-        self._streams = StreamRelay(self._responses, ledger)
+        self._streams = StreamRelay(self._responses, self._failover, ledger)
 
     @property
     def draining(self) -> bool:
@@ -159,12 +159,13 @@ class RequestPath:
             try:
                 if further:
                     chain = ((route, call), *further)
-                    answer, endpoint = await self._failover.answer_of_any(exchange, chain, headers, guard)
+                    served, route = await self._failover.answer_of_any(exchange, chain, headers, guard)
                 else:
                     order = ranked(exchange, route, call, headers, self._ledger)
-                    answer, endpoint = await self._failover.first_answer(exchange, order, route, call, guard)
+                    served = await self._failover.first_answer(exchange, order, route, call, guard)
+                answer = served.answer
                 if isinstance(answer, Stream):
-                    return await self._streams.stream(exchange, answer, endpoint, call, guard, send)
+                    return await self._streams.stream(exchange, served, route, guard, send)
             except asyncio.CancelledError:
                 guard.forgive()  # raises again what isn't the guard's: only a client that is gone or stuck gets here
                 exchange.status = CLIENT_GONE

@@ -34,12 +34,14 @@ from merit_crds.v1alpha1 import (
     TierSpec,
 )
 from merit_crds.v1alpha1.fields import ObjectRef, milliseconds
+from merit_crds.v1alpha1.retry import RetryPolicy
 
 Entry: TypeAlias = ProviderEntry | PricingEntry | RouteEntry | ConsumerEntry
 
 _DEFAULT_EXPECTED_OUTPUT = 256
 _DEFAULT_EXPLORATION_PPM = 10_000
 _DEFAULT_CONFIDENCE = 0.9
+_DEFAULT_LONGEST_WAIT_MS = 2_000
 
 
 def translate(resource: Resource) -> Entry | tuple[Problem, ...]:
@@ -83,10 +85,13 @@ def _provider(resource: Resource, spec: ProviderSpec) -> Entry | tuple[Problem, 
         query=tuple((q.name, q.value) for q in spec.query),
         connect_ms=_ms(t.connect if t else None, 2_000),
         first_byte_ms=_ms(t.first_byte if t else None, 30_000),
+        first_byte_per_token_ms=0 if t and t.first_byte else 100,
+        first_token_ms=_ms(t.first_token if t else None, 10_000),
         idle_ms=_ms(t.idle if t else None, 15_000),
         total_ms=_ms(t.total if t else None, 120_000),
         concurrent_requests=(limits and limits.concurrent_requests) or 0,
         requests_per_minute=(limits and limits.requests_per_minute) or 0,
+        assistant_prefix=spec.assistant_prefix,
     )
 
 
@@ -124,13 +129,15 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
     if problems:
         return tuple(problems)
     timeouts, typical, exact = spec.timeouts, spec.typical_request, spec.cache.exact if spec.cache else None
+    retry = spec.retry or RetryPolicy()
     feedback = spec.feedback or FeedbackPolicy()
     return RouteEntry(
         generation=resource.generation,
         models=spec.models,
         tiers=tuple(_tier(resource, tier) for tier in spec.tiers),
-        attempts=spec.retry.attempts if spec.retry else 3,
+        attempts=retry.attempts,
         first_byte_ms=_ms(timeouts.first_byte if timeouts else None, 0),
+        first_token_ms=_ms(timeouts.first_token if timeouts else None, 0),
         idle_ms=_ms(timeouts.idle if timeouts else None, 0),
         total_ms=_ms(timeouts.total if timeouts else None, 120_000),
         cache_ttl_ms=milliseconds(exact.ttl) if exact else 0,
@@ -145,6 +152,9 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
         exploration_ppm=int(Decimal(spec.exploration.share) * 10**6) if spec.exploration else _DEFAULT_EXPLORATION_PPM,
         prior_weight=feedback.prior_weight,
         score_half_life_s=milliseconds(feedback.half_life) // 1000,
+        retry_budget_ppm=int(Decimal(retry.budget_percent) * 10_000),
+        longest_wait_ms=milliseconds(retry.longest_wait) if retry.longest_wait else _DEFAULT_LONGEST_WAIT_MS,
+        mid_stream=retry.mid_stream,
         steerable=spec.steering == "Allowed",
         cache_marks=spec.cache_marks == "Automatic",
         allowed_namespaces=spec.allowed_namespaces,

@@ -35,12 +35,17 @@ class ProviderEntry(Entry, frozen=True):
     """Parameters of every URL; not secret."""
     connect_ms: int = 2_000
     first_byte_ms: int = 30_000
+    first_byte_per_token_ms: int = 100
+    """More, for each output token that is expected of an answer which is not streamed."""
+    first_token_ms: int = 10_000
     idle_ms: int = 15_000
     total_ms: int = 120_000
     concurrent_requests: int = 0
     """Per pod; 0 is no limit."""
     requests_per_minute: int = 0
     """Per pod; 0 is no limit."""
+    assistant_prefix: str = "LastMessage"
+    """How the beginning of an answer is given: also PrefixField, ContinueFinalMessage."""
 
 
 class SpecialRates(Entry, frozen=True):
@@ -258,8 +263,9 @@ class RouteEntry(Entry, frozen=True):
     generation: int
     models: tuple[str, ...]
     tiers: tuple[Tier, ...]
-    attempts: int = 3
+    attempts: int = 6
     first_byte_ms: int = 0
+    first_token_ms: int = 0
     idle_ms: int = 0
     """Narrower than the provider's; 0 is the provider's own."""
     total_ms: int = 120_000
@@ -283,6 +289,12 @@ class RouteEntry(Entry, frozen=True):
     """Scored answers that a stated accuracy is worth."""
     score_half_life_s: int = 1_209_600
     """Age at which a score weighs half, in seconds."""
+    retry_budget_ppm: int = 200_000
+    """Most retries, in millionths of the requests."""
+    longest_wait_ms: int = 2_000
+    """Longest Retry-After that is waited for."""
+    mid_stream: str = "Continue"
+    """What becomes of a stream that breaks off: also Restart, Fail."""
     steerable: bool = True
     """Whether clients may steer their requests."""
     cache_marks: bool = True

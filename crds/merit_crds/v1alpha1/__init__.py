@@ -17,7 +17,6 @@ from merit_crds.v1alpha1.model_route import (
     MaxPrice,
     ModelRouteSpec,
     Objectives,
-    RetryPolicy,
     TierSpec,
     TypicalRequest,
 )
@@ -30,6 +29,7 @@ from merit_crds.v1alpha1.provider_pricing import (
     ServiceTierSpec,
     TariffSpec,
 )
+from merit_crds.v1alpha1.retry import RetryPolicy
 from merit_crds.v1alpha1.schedules import ScheduleSpec
 
 SPECS: dict[str, type[BaseModel]] = {

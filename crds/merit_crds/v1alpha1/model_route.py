@@ -25,6 +25,7 @@ from merit_crds.v1alpha1.fields import (
     checked,
     listed,
 )
+from merit_crds.v1alpha1.retry import RetryPolicy
 
 Feature = Literal["Tools", "Images", "JsonSchema", "Streaming"]
 
@@ -155,8 +156,12 @@ class RouteTimeouts(Part):
     """Narrower limits than the providers' own."""
 
     first_byte: Duration | None = Field(default=None, description="From an attempt's start to its response's head.")
+    first_token: Duration | None = Field(default=None, description="From an attempt's start to a stream's first token.")
     idle: Duration | None = Field(default=None, description="Between two pieces of a body.")
-    total: Duration | None = Field(default=None, description="The whole request, all attempts together; default 120s.")
+    total: Duration | None = Field(
+        default=None,
+        description="All attempts together, to the end of the answer or a stream's first token; default 120s.",
+    )
 
 
 _CEILINGS: Final = ("input", "output", "request", "imageInput", "audioInput")
@@ -227,12 +232,6 @@ class FeedbackPolicy(Part):
     half_life: HalfLife = Field(
         default="336h", description="Age at which a score weighs half; default 336h, two weeks."
     )
-
-
-class RetryPolicy(Part):
-    """How far a request goes down the merit order."""
-
-    attempts: int = Field(default=3, ge=1, le=16, description="Most attempts of one request; default 3.")
 
 
 class ExactCache(Part):

@@ -52,10 +52,17 @@ class ProviderTimeouts(Part):
 
     connect: Duration | None = Field(default=None, description="Name, TCP and TLS together, default 2s.")
     first_byte: Duration | None = Field(
-        default=None, description="From the request to the response's head, default 30s."
+        default=None,
+        description="From the request to the response's head; default 30s, and 100 ms more for each output token that "
+        "is expected of an answer which is not streamed.",
+    )
+    first_token: Duration | None = Field(
+        default=None,
+        description="From the request to the first token of a stream, default 10s. The last candidate that is left "
+        "is given the request's whole time.",
     )
     idle: Duration | None = Field(default=None, description="Between two pieces of a body, default 15s.")
-    total: Duration | None = Field(default=None, description="The whole attempt, default 120s.")
+    total: Duration | None = Field(default=None, description="A whole answer's body, default 120s.")
 
 
 class Limits(Part):
@@ -112,6 +119,13 @@ class ProviderSpec(Part):
         max_length=8,
         description="Added to the URL of every request.",
         json_schema_extra=listed(keys=("name",)),
+    )
+    assistant_prefix: Literal["LastMessage", "PrefixField", "ContinueFinalMessage"] = Field(
+        default="LastMessage",
+        description="How the beginning of an answer is given to models with the capability AssistantPrefix. "
+        "LastMessage: an assistant message at the end says it all (Anthropic, OpenRouter, Groq). PrefixField: that "
+        "message has `prefix: true` (DeepSeek's beta URL, Mistral). ContinueFinalMessage: the request says "
+        "`continue_final_message: true` (vLLM, SGLang); default LastMessage.",
     )
     timeouts: ProviderTimeouts | None = Field(default=None, description="Limits of one attempt.")
     limits: Limits | None = Field(default=None, description="What Merit never exceeds here.")

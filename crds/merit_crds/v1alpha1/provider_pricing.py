@@ -33,7 +33,9 @@ Capability = Literal[
     "Logprobs",
     "Embeddings",
     "Responses",
+    "AssistantPrefix",
 ]
+"""AssistantPrefix: goes on from the beginning of an answer that it is given."""
 
 
 class ProviderRef(Part):

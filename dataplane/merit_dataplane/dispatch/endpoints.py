@@ -43,7 +43,7 @@ def chosen(target: Target, tier: TierPlan, call: Call, now: float, draw: int) ->
 
 def in_order(target: Target, tier: TierPlan, call: Call, now: float) -> Sequence[EndpointPlan]:
     """The endpoints of a candidate that chooses, the one to ask first before the others."""
-    endpoints = target.provider.endpoints
+    endpoints = target.endpoints
     places = [_place(endpoint, target, tier, call, now) for endpoint in endpoints]
     equal = min(places)[1] * _EQUAL
     # sorting is stable: the written order is what decides between equals
@@ -54,9 +54,9 @@ def explored(order: Sequence[EndpointPlan], target: Target, tier: TierPlan, call
     """Place in the order of the endpoint that a request asks to measure it, the one measured longest ago; 0 is none."""
     best, oldest = 0, inf
     for place, endpoint in enumerate(order[1:], 1):
-        if endpoint.health.open_until:
+        if endpoint.circuit.open_until:
             continue
-        known = target.learned.at(endpoint.health)
+        known = target.learned.at(endpoint.circuit)
         if unknown(known, tier, call, now) and known.total.observed_at < oldest:
             best, oldest = place, known.total.observed_at
     return best
@@ -72,20 +72,20 @@ def unknown(measured: Measured, tier: TierPlan, call: Call, now: float) -> bool:
 
 def over(target: Target, tier: TierPlan, call: Call, now: float) -> bool:
     """Whether every endpoint that can be asked is known to be over a ceiling. Mostly the first one answers that."""
-    return all(_place(endpoint, target, tier, call, now)[0] >= _OVER for endpoint in target.provider.endpoints)
+    return all(_place(endpoint, target, tier, call, now)[0] >= _OVER for endpoint in target.endpoints)
 
 
 def measured(target: Target, tier: TierPlan, call: Call, now: float) -> Measured:
     """The latencies that a request would meet: a slow endpoint says nothing of a candidate that has a fast one."""
-    return target.learned.at(in_order(target, tier, call, now)[0].health) if target.chooses else target.learned
+    return target.learned.at(in_order(target, tier, call, now)[0].circuit) if target.chooses else target.learned
 
 
 def _place(endpoint: EndpointPlan, target: Target, tier: TierPlan, call: Call, now: float) -> _Place:
     """Class, and the largest share of a ceiling that it takes."""
-    health = endpoint.health
-    if health.open_until and health.unavailable(now):
+    circuit = endpoint.circuit
+    if circuit.open_until and circuit.unavailable(now):
         return _BROKEN, 0.0
-    known, share = target.learned.at(health), 0.0
+    known, share = target.learned.at(circuit), 0.0
     if tier.total_seconds and (seconds := latency(tier, known.total, now)) is not None:
         share = seconds / tier.total_seconds
     if tier.first_token_seconds and call.stream and (first := latency(tier, known.first_token, now)) is not None:

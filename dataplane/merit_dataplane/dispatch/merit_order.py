@@ -95,7 +95,7 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | 
             price = text_cost(rates, context_tiers, input_tokens, output)
         else:
             price = input_tokens * rates.input + output * rates.output + rates.request
-        provider, account, name = target.provider, target.provider.account, target.name
+        account, name = target.provider.account, target.name
         standing, rank, reason = _ADMISSIBLE, _NO_RANK, ""
         if (
             features & ~target.features
@@ -108,7 +108,7 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | 
             now < account.cooling_until
             or account.concurrent
             or account.per_minute
-            or provider.endpoints[0].health.open_until
+            or target.endpoints[0].circuit.open_until
         ) and (reason := _unavailable(target, now)):
             standing = _UNAVAILABLE
         elif (has_ceiling or (floor and target.accuracy.counts < floor)) and (miss := _misses(tier, target, call, now)):
@@ -133,11 +133,10 @@ def _incapable(target: Target, call: Call) -> str:
 
 
 def _unavailable(target: Target, now: float) -> str:
-    provider = target.provider
-    if reason := provider.account.unavailable(now):
+    if reason := target.provider.account.unavailable(now):
         return reason
-    for endpoint in provider.endpoints:
-        if not endpoint.health.open_until or not (reason := endpoint.health.unavailable(now)):
+    for endpoint in target.endpoints:
+        if not endpoint.circuit.open_until or not (reason := endpoint.circuit.unavailable(now)):
             return ""
     return reason
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from merit_dataplane.fake_provider.question import Question
-from merit_dataplane.fake_provider.recordings import Replay
+from merit_dataplane.fake_provider.recordings import Event, Replay
 
 
 class NoRecordingError(LookupError):
@@ -34,6 +34,8 @@ def answer(replays: Sequence[Replay], operation: str, asked: Question, *, counte
     chosen = _chosen(replays, operation, asked)
     # a vendor that reports no usage sends about one token per event
     completion = _number(chosen.usage.get("completion_tokens"), len(chosen.events))
+    known = _known(chosen.events, asked.prefix) if asked.prefix else frozenset()
+    completion = max(0, completion - len(known))
     prompt = asked.prompt_tokens
     if not counted:
         prompt = _number(chosen.usage.get("prompt_tokens"), prompt)
@@ -48,11 +50,32 @@ def answer(replays: Sequence[Replay], operation: str, asked: Question, *, counte
             values["data"] = b"[" + b",".join(each) + b"]"
         return Answer(chosen.headers, chosen.body.filled(values), (), prompt, completion)
     if asked.wants_usage and chosen.usage_event is not None:
-        events = [event.with_usage.filled(values) for event in chosen.events]
+        events = [event.with_usage.filled(values) for place, event in enumerate(chosen.events) if place not in known]
         events.append(chosen.usage_event.filled(values))
     else:
-        events = [event.plain.filled(values) for event in chosen.events]
+        events = [event.plain.filled(values) for place, event in enumerate(chosen.events) if place not in known]
     return Answer(chosen.headers, b"", (*events, chosen.done), prompt, completion)
+
+
+def _known(events: Sequence[Event], prefix: str) -> frozenset[int]:
+    """The places of the events whose text is that beginning of the answer; none where the answer begins otherwise."""
+    places, said = [], ""
+    for place, event in enumerate(events):
+        if said == prefix:
+            break
+        if text := _text(event.plain.filled({"model": b'""'})):
+            places.append(place)
+            said += text
+    return frozenset(places) if said == prefix else frozenset()
+
+
+def _text(event: bytes) -> str:
+    try:
+        choice = msgspec.json.decode(event.strip().removeprefix(b"data: "))["choices"][0]
+    except (ValueError, KeyError, IndexError):
+        return ""
+    text: str = choice.get("delta", {}).get("content") or ""
+    return text
 
 
 def _chosen(replays: Sequence[Replay], operation: str, asked: Question) -> Replay:

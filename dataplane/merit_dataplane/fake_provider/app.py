@@ -12,7 +12,7 @@ from merit_dataplane.fake_provider import faults
 from merit_dataplane.fake_provider.answers import NoRecordingError, answer
 from merit_dataplane.fake_provider.behaviour import Behaviour, InvalidBehaviourError, Stats
 from merit_dataplane.fake_provider.connection import ClientGoneError, Connection, Message, Receive, Send
-from merit_dataplane.fake_provider.errors import Refusal, unknown_model, unknown_url, wrong_key
+from merit_dataplane.fake_provider.errors import Refusal, prefix_refused, unknown_model, unknown_url, wrong_key
 from merit_dataplane.fake_provider.native import Native, asked, key_of, native_of, refused
 from merit_dataplane.fake_provider.native_answers import native_answer
 from merit_dataplane.fake_provider.question import InvalidQuestionError, Question, question
@@ -161,9 +161,11 @@ class Vendor:
         if behaviour.latency or behaviour.jitter:
             await asyncio.sleep(behaviour.latency + self._random.uniform(0, behaviour.jitter))
         if fault is not None and behaviour.status != 200:
-            raise Refusal(behaviour.status, f"Simulated status {behaviour.status}.")
+            raise Refusal(behaviour.status, f"Simulated status {behaviour.status}.", behaviour.code or None)
         if fault is not None and self._random.random() < behaviour.failure_rate:
             raise Refusal(500, "The server had an error while processing your request. Sorry about that!")
+        if asked_for.prefix and behaviour.rejects_prefix:
+            raise prefix_refused()
         fault = fault or "none"
         if fault == "malformed":
             self.stats.answered(200)

@@ -33,12 +33,18 @@ class Behaviour(msgspec.Struct, frozen=True):
     """To the first byte."""
     jitter: float = 0.0
     """Added to the latency, uniform between 0 and this."""
+    first_token: float = 0.0
+    """From a stream's head to its first event."""
     chunk_interval: float = 0.0
     """Between two events of a stream."""
     failure_rate: float = 0.0
     """Share of requests that are answered with 500."""
     status: int = 200
     """Every request is answered with this, and a body that fits."""
+    code: str = ""
+    """Of such an error; the usual one of the status when empty."""
+    rejects_prefix: bool = False
+    """A conversation that ends with an assistant message is refused; else the answer goes on from it."""
     retry_after: str = ""
     """Value of a Retry-After header on errors."""
     fault: str = "none"
@@ -90,9 +96,15 @@ _SECONDS = (_number(0, 3600), "a number of seconds from 0 to 3600")
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "latency": _SECONDS,
     "jitter": _SECONDS,
+    "first_token": _SECONDS,
     "chunk_interval": _SECONDS,
     "failure_rate": (_number(0, 1), "a number from 0 to 1"),
     "status": (lambda v: _whole(v, 200) and (v == 200 or 400 <= v <= 599), "200, or an error from 400 to 599"),
+    "code": (
+        lambda v: isinstance(v, str) and _HEADER_VALUE.fullmatch(v) is not None,
+        "a short code, such as context_length_exceeded",
+    ),
+    "rejects_prefix": (lambda v: isinstance(v, bool), "true or false"),
     "retry_after": (
         lambda v: isinstance(v, str) and _HEADER_VALUE.fullmatch(v) is not None,
         'a header value as a string of printable ASCII, such as "7"',

@@ -41,6 +41,11 @@ def unknown_model(model: str) -> Refusal:
     return Refusal(404, f"The model `{model}` does not exist or you do not have access to it.")
 
 
+def prefix_refused() -> Refusal:
+    """A model that does not go on from the beginning of an answer."""
+    return Refusal(400, "This model does not support assistant message prefill: end with a user message.")
+
+
 def unknown_url(method: str, path: str) -> Refusal:
     """A path that this vendor doesn't have."""
     return Refusal(404, f"Unknown request URL: {method} {path}.", "unknown_url")

@@ -43,6 +43,8 @@ async def send_stream(found: Answer, fault: str, behaviour: Behaviour, connectio
         await _send_half(found, b"".join(found.events), connection)
         return False
     await connection.head(200, found.headers)
+    if behaviour.first_token:
+        await asyncio.sleep(behaviour.first_token)
     last = len(found.events) - 1
     fault_at = min(behaviour.chunk, last) if fault.endswith("_at_chunk") else None
     for index, event in enumerate(found.events):

@@ -61,6 +61,13 @@ class Question(msgspec.Struct, frozen=True):
         said = [message for message in self.messages or [] if message.get("role") == "user"]
         return self._text(said[-1:])
 
+    @property
+    def prefix(self) -> str:
+        """The beginning of the answer that is to be gone on from; empty where there is none."""
+        last = (self.messages or [{}])[-1]
+        content = last.get("content")
+        return content if last.get("role") == "assistant" and isinstance(content, str) else ""
+
     def shape(self, operation: str) -> str:
         """Of the answer: text, tools, json, vector or base64."""
         if operation == "embeddings":

@@ -80,6 +80,10 @@ class Ledger:
     """By the error's code."""
     feedback_pending: int = 0
     """Scores that other pods don't know yet, since Redis is away."""
+    mid_stream: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Streams that broke off and went on, by route and how."""
+    lost: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
+    """Pico-dollars of attempts that gave no whole answer, by route, tier, provider, model, outcome."""
     in_flight: int = 0
 
     def of(self, labels: Labels) -> Series:

@@ -116,6 +116,19 @@ class LedgerCollector(Collector):
         for key, count in list(self._ledger.attempts.items()):
             attempts.add_metric(key, count)
         yield attempts
+        continued = CounterMetricFamily(
+            "merit_streams_continued", "Streams that broke off and went on, by how.", labels=("route", "how")
+        )
+        for route_and_how, count in list(self._ledger.mid_stream.items()):
+            continued.add_metric(route_and_how, count)
+        lost = CounterMetricFamily(
+            "merit_lost_cost_usd",
+            "The part of merit_cost_usd that attempts without a whole answer had.",
+            labels=(*LABELS[:4], "outcome"),
+        )
+        for why, pico in list(self._ledger.lost.items()):
+            lost.add_metric(why, pico / PICO)
+        yield from (continued, lost)
 
     def _feedback(self) -> Iterator[Metric]:
         counted = CounterMetricFamily("merit_feedback", "Scores taken.", labels=(*LABELS[:4], "result"))

@@ -65,6 +65,7 @@ _CAPABILITIES = {
     "supports_response_schema": "JsonSchema",
     "supports_vision": "Images",
     "supports_audio_input": "Audio",
+    "supports_assistant_prefill": "AssistantPrefix",
 }
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _STREAMING_MODES = {"chat", "completion", "responses"}

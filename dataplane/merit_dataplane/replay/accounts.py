@@ -89,7 +89,7 @@ def sums(lines: Iterable[pl.DataFrame], by: Sequence[str]) -> list[Sum]:
 def _sums(table: pl.DataFrame, by: Sequence[str]) -> list[Sum]:
     table = table.with_columns(
         day=pl.from_epoch((pl.col("time") * 1000).cast(pl.Int64), "ms").dt.strftime("%Y-%m-%d"),
-        pico=pico("cost").fill_null(0),
+        pico=pico("cost").fill_null(0) + pico("lost_cost").fill_null(0),
     )
     found = table.group_by(list(by)).agg(
         pl.len(),

@@ -25,6 +25,11 @@ _EXCESS: dict[str, Any] = {"above": pl.Int64, **dict.fromkeys(("input", "cached_
 _EXCESS["special"] = _SPECIAL_RATES
 _DRAW: dict[str, Any] = {"commitment": pl.String, "period": pl.Int64, "drawn": pl.String, "wanted": pl.String}
 _DRAW["fee"] = pl.String
+_LOST = pl.Struct({
+    "provider": pl.String, "model": pl.String, "endpoint": pl.String, "outcome": pl.String, "cost": pl.String,
+    "input_tokens": pl.Int64, "output_tokens": pl.Int64, "estimated": pl.Boolean,
+    "price_list": pl.String, "price_version": pl.String,
+})  # fmt: skip
 SCHEMA: dict[str, Any] = {
     "format": pl.Int64, "time": pl.Float64, "request": pl.String, "status": pl.Int64, "duration": pl.Float64,
     "first_token": pl.Float64, "error": pl.String, "operation": pl.String, "features": pl.List(pl.String),
@@ -37,7 +42,8 @@ SCHEMA: dict[str, Any] = {
     "cached_input_tokens": pl.Int64, "cache_write_tokens": pl.Int64, "output_tokens": pl.Int64,
     "special": _SPECIAL_TOKENS, "service_tier": pl.String,
     "estimated": pl.Boolean, "cost": pl.String, "list_cost": pl.String, "effective_cost": pl.String,
-    "commitments": pl.List(pl.Struct(_DRAW)), "expected_cost": pl.String, "saved": pl.String,
+    "commitments": pl.List(pl.Struct(_DRAW)), "lost": pl.List(_LOST), "lost_cost": pl.String,
+    "mid_stream": pl.String, "expected_cost": pl.String, "saved": pl.String,
     "billed_at": pl.Float64, "rates": pl.Struct(_RATES), "excess": pl.List(pl.Struct(_EXCESS)), "price_list": pl.String,
     "price_version": pl.String, "snapshot": pl.String,
 }  # fmt: skip
@@ -50,7 +56,7 @@ _BLOCK = 16 * 1024 * 1024
 _ROWS = 200_000
 """Rows of Parquet that are read at a time."""
 _ALL = 1 << 62
-_MONEY = ("cost", "list_cost", "effective_cost", "expected_cost", "saved")
+_MONEY = ("cost", "list_cost", "effective_cost", "lost_cost", "expected_cost", "saved")
 _DECIMAL = r"^([0-9]+(\.[0-9]{1,12})?)?$"
 _NEEDED = ("time", "route", "input_tokens", "output_tokens")
 

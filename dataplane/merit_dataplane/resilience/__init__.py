@@ -1,1 +1,1 @@
-"""What is known of each endpoint's health, and limits of time. State of this pod; outlives snapshots."""
+"""What is known of the health of endpoints, and limits of time. State of this pod; outlives snapshots."""

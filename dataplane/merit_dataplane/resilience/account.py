@@ -4,13 +4,14 @@ from email.utils import parsedate_to_datetime
 
 _LONGEST_COOLDOWN_SECONDS = 60.0
 _DEFAULT_COOLDOWN_SECONDS = 1.0
+_REFUSED_SECONDS = 60.0
 _LONGEST_SENSIBLE_SECONDS = 86_400.0
 
 
 class AccountLimits:
     """Counts what this pod sends to one Provider. Times are `loop.time()` seconds; a limit of 0 is none."""
 
-    __slots__ = ("_count", "_window", "concurrent", "cooling_until", "in_flight", "per_minute")
+    __slots__ = ("_count", "_why", "_window", "concurrent", "cooling_until", "credential", "in_flight", "per_minute")
 
     def __init__(self) -> None:
         self.concurrent = 0
@@ -19,11 +20,14 @@ class AccountLimits:
         self.cooling_until = 0.0
         self._window = 0
         self._count = 0
+        self._why = ""
+        self.credential = ""
+        """Fingerprint of the key: with another one, what was said of the old one no longer counts."""
 
     def unavailable(self, now: float) -> str:
         """Why nothing should be sent now; empty when there is room."""
         if now < self.cooling_until:
-            return f"rate limited for {self.cooling_until - now:.1f} s more"
+            return f"{self._why} for {self.cooling_until - now:.1f} s more"
         return self.full(now)
 
     def full(self, now: float) -> str:
@@ -49,7 +53,17 @@ class AccountLimits:
     def rate_limited(self, now: float, retry_after: float | None) -> None:
         """The provider asked to wait. `retry_after` in seconds; None where it didn't say."""
         seconds = _DEFAULT_COOLDOWN_SECONDS if retry_after is None else min(retry_after, _LONGEST_COOLDOWN_SECONDS)
-        self.cooling_until = max(self.cooling_until, now + seconds)
+        if now + seconds > self.cooling_until:
+            self.cooling_until, self._why = now + seconds, "rate limited"
+
+    def refused(self, now: float, reason: str) -> None:
+        """The provider doesn't accept our key, or wants to be paid: another try won't change that soon."""
+        self.cooling_until, self._why = now + _REFUSED_SECONDS, f"left alone ({reason})"
+
+    def uses(self, credential: str) -> None:
+        """The key's fingerprint, in the snapshot that comes into force."""
+        if credential != self.credential:
+            self.credential, self.cooling_until = credential, 0.0
 
 
 def retry_after_seconds(value: str | None, epoch: float) -> float | None:

@@ -18,6 +18,7 @@ class Verdict(StrEnum):
 
     CLIENT_GONE = "client_gone"
     FIRST_BYTE = "first_byte_timeout"
+    FIRST_TOKEN = "first_token_timeout"  # noqa: S105 # of an answer
     IDLE = "idle_timeout"
     TOTAL = "total_timeout"
 
@@ -67,6 +68,10 @@ class Guard:
     def remaining(self) -> float:
         """Seconds until the whole request's limit."""
         return self._deadline - self._loop.time()
+
+    def extend(self, seconds: float) -> None:
+        """The whole request's limit is this long from now."""
+        self._deadline = self._loop.time() + seconds
 
     def limit(self, seconds: float, kind: Verdict) -> None:
         """From now on the task must call this again, or end, within `seconds`."""

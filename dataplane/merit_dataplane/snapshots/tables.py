@@ -40,7 +40,8 @@ from merit_dataplane.limits.account import ConsumerAccount, Limits
 from merit_dataplane.live import Learned, Live
 from merit_dataplane.metering.wins import Wins
 from merit_dataplane.resilience.account import AccountLimits
-from merit_dataplane.resilience.health import EndpointHealth
+from merit_dataplane.resilience.circuit import Circuit
+from merit_dataplane.resilience.retry_budget import RetryBudget
 from merit_dataplane.snapshots.current_price import CurrentPrice
 from merit_dataplane.snapshots.price_check import check_price, prices_caches
 from merit_dataplane.warmth.warmth import Warmth
@@ -54,14 +55,29 @@ _PATTERNS.max_mem = 1 << 20
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EndpointPlan:
-    """One endpoint of one provider, ready to be called. URLs may hold a key: they are never logged."""
+class Place(NamedTuple):
+    """One endpoint of one provider, whatever the model. URLs may hold a key: they are never logged."""
 
     name: str
     urls: Mapping[Operation, str]
     stream_urls: Mapping[Operation, str]
-    health: EndpointHealth
+    circuits: dict[str, Circuit]
+    """By model."""
+
+    def __repr__(self) -> str:
+        return f"Place({self.name})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EndpointPlan:
+    """One endpoint of one provider, ready to be called for one model. URLs may hold a key: they are never logged."""
+
+    name: str
+    urls: Mapping[Operation, str]
+    stream_urls: Mapping[Operation, str]
+    circuit: Circuit
+    circuits: Mapping[str, Circuit]
+    """Of all models here: they share the way to it."""
     has_siblings: bool
     """Whether it is one of several, and measured apart from them."""
 
@@ -75,8 +91,8 @@ class ProviderPlan:
 
     key: str
     dialect: Dialect
-    endpoints: tuple[EndpointPlan, ...]
     headers: Mapping[str, str]
+    places: tuple[Place, ...]
     secrets: tuple[bytes, ...]
     """Keys that never change."""
     authentication: Authentication | None
@@ -85,9 +101,12 @@ class ProviderPlan:
     """Whether `{model}` stands in its URLs."""
     seal: Seal
     """Of the ids of its answers."""
+    assistant_prefix: str
     account: AccountLimits
     connect_seconds: float
     first_byte_seconds: float
+    per_token_seconds: float
+    first_token_seconds: float
     idle_seconds: float
     total_seconds: float
 
@@ -100,6 +119,7 @@ class Target:
     """One candidate of one tier of one route."""
 
     provider: ProviderPlan
+    endpoints: tuple[EndpointPlan, ...]
     model: str
     model_json: msgspec.Raw
     model_in_url: str
@@ -118,6 +138,10 @@ class Target:
     chooses: bool
     """Whether a request asks the endpoint that is measured to be fastest, not the one that is written first."""
     first_byte_seconds: float
+    per_token_seconds: float
+    """Seconds that an answer which is not streamed has more, for each token that is expected of it."""
+    first_token_wait: float
+    """Seconds that a stream has for its first token."""
     idle_seconds: float
     headers: Headers
     """Response headers that say who answered."""
@@ -214,6 +238,11 @@ class RoutePlan:
     attempts: int
     total_seconds: float
     cache: CachePlan | None
+    retry_budget: RetryBudget
+    retry_share: float
+    longest_wait: float
+    """Seconds of a Retry-After that are waited for."""
+    mid_stream: str
     steerable: bool
 
 
@@ -255,6 +284,7 @@ class Builder:
     def __init__(self, version: str, snapshot: Snapshot, credentials: Credentials, live: Live):
         self._version, self._snapshot, self._credentials, self._live = version, snapshot, credentials, live
         self._all = b""
+        self._places: dict[tuple[str, str], tuple[EndpointPlan, ...]] = {}
         self.tables: Tables | None = None
         self.at = ""
         """The entry that is being worked on."""
@@ -301,6 +331,10 @@ class Builder:
                 attempts=route.attempts,
                 total_seconds=route.total_ms / 1000,
                 cache=_cache(key, route),
+                retry_budget=self._live.retry_budget(key),
+                retry_share=route.retry_budget_ppm / 10**6,
+                longest_wait=route.longest_wait_ms / 1000,
+                mid_stream=route.mid_stream,
                 steerable=route.steerable,
             )
             yield
@@ -329,6 +363,9 @@ class Builder:
         for key, provider in self._snapshot.providers.items():
             account = self._live.account(key)
             account.concurrent, account.per_minute = provider.concurrent_requests, provider.requests_per_minute
+            account.uses(
+                provider.api_key.fingerprint if provider.api_key is not None else repr(provider.authentication)
+            )
         for key, consumer in self._snapshot.consumers.items():
             if (limits := Limits.of(consumer)) is not None:
                 self._live.consumers.renew(key, limits)
@@ -377,29 +414,19 @@ class Builder:
             key=key,
             seal=self._live.seal(key, secret.encode() or self._of_all()),
             dialect=dialect,
-            endpoints=tuple(self._endpoint(key, entry, e, dialect, query) for e in entry.endpoints),
+            places=tuple(self._place(key, e, dialect, query) for e in entry.endpoints),
             headers=headers,
             secrets=_spellings(secret),
             authentication=authentication,
             names_model=dialect.names_model,
+            assistant_prefix=entry.assistant_prefix,
             account=account,
             connect_seconds=entry.connect_ms / 1000,
             first_byte_seconds=entry.first_byte_ms / 1000,
+            per_token_seconds=entry.first_byte_per_token_ms / 1000,
+            first_token_seconds=entry.first_token_ms / 1000,
             idle_seconds=entry.idle_ms / 1000,
             total_seconds=entry.total_ms / 1000,
-        )
-
-    def _endpoint(
-        self, key: str, entry: ProviderEntry, endpoint: Endpoint, dialect: Dialect, query: list[tuple[str, str]]
-    ) -> EndpointPlan:
-        urls = {operation: _url(endpoint.url, paths.whole, query) for operation, paths in dialect.paths.items()}
-        stream_urls = {operation: _url(endpoint.url, paths.stream, query) for operation, paths in dialect.paths.items()}
-        return EndpointPlan(
-            name=endpoint.name,
-            urls=urls,
-            stream_urls=urls if urls == stream_urls else stream_urls,
-            health=self._live.endpoint(key, endpoint.name, endpoint.url),
-            has_siblings=len(entry.endpoints) > 1,
         )
 
     def _of_all(self) -> bytes:
@@ -410,6 +437,30 @@ class Builder:
             known = sorted((providers or self._credentials).items())
             self._all = hashlib.sha256("\0".join(f"{ref} {value}" for ref, value in known).encode()).digest()
         return self._all
+
+    def _place(self, provider: str, endpoint: Endpoint, dialect: Dialect, query: list[tuple[str, str]]) -> Place:
+        urls = {operation: _url(endpoint.url, paths.whole, query) for operation, paths in dialect.paths.items()}
+        stream_urls = {operation: _url(endpoint.url, paths.stream, query) for operation, paths in dialect.paths.items()}
+        circuits = self._live.circuits(provider, endpoint.name, endpoint.url)
+        return Place(endpoint.name, urls, urls if urls == stream_urls else stream_urls, circuits)
+
+    def _endpoints(self, key: str, provider: ProviderPlan, model: str) -> tuple[EndpointPlan, ...]:
+        """Of one model; made once, however many tiers have it as a candidate."""
+        found = self._places.get((key, model))
+        if found is None:
+            several = len(provider.places) > 1
+            found = self._places[key, model] = tuple(
+                EndpointPlan(
+                    name=place.name,
+                    urls=place.urls,
+                    stream_urls=place.stream_urls,
+                    circuit=place.circuits.setdefault(model, Circuit()),
+                    circuits=place.circuits,
+                    has_siblings=several,
+                )
+                for place in provider.places
+            )
+        return found
 
     def _tier(
         self,
@@ -433,6 +484,7 @@ class Builder:
             targets.append(
                 Target(
                     provider=provider,
+                    endpoints=self._endpoints(candidate.provider, provider, candidate.model),
                     model=candidate.model,
                     model_json=msgspec.Raw(msgspec.json.encode(candidate.model)),
                     model_in_url=quote(candidate.model, safe=":@"),
@@ -445,9 +497,13 @@ class Builder:
                     accuracy=self._accuracy(candidate, labels, trust),
                     learned=learned,
                     byline=learned.byline(labels, provider.seal),
-                    chooses=has_ceiling and len(provider.endpoints) > 1,
+                    chooses=has_ceiling and len(provider.places) > 1,
                     first_byte_seconds=min(
                         route.first_byte_ms / 1000 or provider.first_byte_seconds, provider.first_byte_seconds
+                    ),
+                    per_token_seconds=0.0 if route.first_byte_ms else provider.per_token_seconds,
+                    first_token_wait=min(
+                        route.first_token_ms / 1000 or provider.first_token_seconds, provider.first_token_seconds
                     ),
                     idle_seconds=min(route.idle_ms / 1000 or provider.idle_seconds, provider.idle_seconds),
                     headers=(

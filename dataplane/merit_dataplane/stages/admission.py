@@ -90,9 +90,7 @@ class Admission:
 
     def settle(self, exchange: Exchange, grant: Grant) -> None:
         """The request is over: books what it used, lost attempts included."""
-        usage = exchange.usage
-        tokens = usage.input + usage.all_output if usage is not None else 0
-        grant.settle(tokens, exchange.cost.total if exchange.cost is not None else 0, exchange.loop.time(), time.time())
+        grant.settle(*exchange.paid(), exchange.loop.time(), time.time())
         if self._state is not None:
             self._changed[grant.account.key] = grant.account
             if self._timer is None:

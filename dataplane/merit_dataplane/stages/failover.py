@@ -1,26 +1,37 @@
 """Attempts down the merit order, until one gives an answer that can be relayed."""
 
+import asyncio
 import math
-from collections.abc import Iterator, Sequence
-from random import getrandbits
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
-from merit_dataplane.dispatch.bid import Bid, Standing
-from merit_dataplane.dispatch.endpoints import chosen
+from merit_dataplane.dispatch.bid import Bid
 from merit_dataplane.dispatch.legs import Leg
 from merit_dataplane.exchange import Exchange
 from merit_dataplane.observability.ledger import Ledger
-from merit_dataplane.resilience.guard import Guard
-from merit_dataplane.snapshots.tables import EndpointPlan, Headers, ProviderPlan, RoutePlan, Target
+from merit_dataplane.resilience.guard import Guard, Verdict
+from merit_dataplane.snapshots.tables import Headers, RoutePlan
+from merit_dataplane.stages.itinerary import Itinerary, Stop
 from merit_dataplane.stages.ranking import ranked
-from merit_dataplane.upstream.attempt import AttemptFailedError, Stream, Whole, attempt
-from merit_dataplane.upstream.client import Failure, UpstreamClient
+from merit_dataplane.upstream.attempt import Attempt, AttemptFailedError, Stream, Whole, attempt
+from merit_dataplane.upstream.client import UpstreamClient
 from merit_dataplane.wire.cache_marks import marked
 from merit_dataplane.wire.errors import RequestError
+from merit_dataplane.wire.openai_progress import Progress
 from merit_dataplane.wire.openai_request import Call
 
-_OF_THE_ACCOUNT = frozenset({401, 403, 407, 429})
-_OF_THE_MODEL = frozenset({404, 409})
-"""Statuses after which another endpoint of the same account, or of the same model there, would say the same."""
+Adapt = Callable[[Bid], Call | None]
+
+
+class Served(NamedTuple):
+    """An answer, and where it came from."""
+
+    answer: Whole | Stream
+    made: Attempt | None
+    """None where the answer is an error that was kept in case nobody knows better."""
+    itinerary: Itinerary
+    """Who would come next."""
 
 
 class Failover:
@@ -31,85 +42,147 @@ class Failover:
 
     async def answer_of_any(
         self, exchange: Exchange, chain: tuple[Leg, ...], headers: Headers, guard: Guard
-    ) -> tuple[Whole | Stream, EndpointPlan]:
+    ) -> tuple[Served, RoutePlan]:
         """The first answer that is no error, of the client's models in turn; whatever the last one says."""
         for place, (route, call) in enumerate(chain, 1):
             exchange.route, exchange.call, exchange.bid, exchange.target = route, call, None, None
             try:
                 order = ranked(exchange, route, call, headers, self._ledger)
-                answer, endpoint = await self.first_answer(exchange, order, route, call, guard)
+                served = await self.first_answer(exchange, order, route, call, guard, rounds=place == len(chain))
             except RequestError as refusal:
                 if place == len(chain):
                     raise
                 exchange.failures.append(f"{call.model}: {refusal.code}")
                 continue
+            answer = served.answer
             if isinstance(answer, Stream) or answer.status < 400 or place == len(chain):
-                return answer, endpoint
+                return served, route
             exchange.failures.append(f"{call.model}: {answer.status}")
         raise AssertionError("a chain has a last leg")
 
     async def first_answer(
-        self, exchange: Exchange, order: list[Bid], route: RoutePlan, call: Call, guard: Guard
-    ) -> tuple[Whole | Stream, EndpointPlan]:
-        """The first answer down the merit order. Raises RequestError when every attempt failed."""
-        last: AttemptFailedError | None = None
-        given_up: set[Target | ProviderPlan] = set()
+        self,
+        exchange: Exchange,
+        order: list[Bid],
+        route: RoutePlan,
+        call: Call,
+        guard: Guard,
+        *,
+        rounds: bool = True,
+    ) -> Served:
+        """The first answer down the merit order, and down it again unless `rounds` says that others wait.
+
+        Raises RequestError when every attempt failed.
+        """
+        route.retry_budget.request(exchange.started)
+        itinerary = Itinerary(order, exchange.started, exchange.tier, call, rounds=rounds)
+        served = await self.next_answer(exchange, itinerary, route, call, guard)
+        if served is None:
+            raise all_failed(exchange, itinerary.failure)
+        return served
+
+    async def next_answer(  # noqa: PLR0917 # the stages' own order
+        self,
+        exchange: Exchange,
+        itinerary: Itinerary,
+        route: RoutePlan,
+        call: Call,
+        guard: Guard,
+        adapt: Adapt | None = None,
+    ) -> Served | None:
+        """The next answer of the itinerary; None when there is none within attempts and time.
+
+        `adapt` makes a candidate's own request of it, and says None to who can't serve it.
+        """
         most = exchange.attempts + route.attempts
-        for bid, endpoint in attempts(order, exchange, call, given_up):
-            if exchange.attempts == most or guard.remaining() <= 0:
+        while exchange.attempts < most and guard.remaining() > 0:
+            stop = itinerary.next()
+            if stop is None:
                 break
-            account = bid.target.provider.account
-            if account.full(exchange.loop.time()):
-                given_up.add(bid.target.provider)
-                exchange.failures.append(f"{bid.target.labels[2]}: own_limit")
+            mine = _for(stop.bid, call) if adapt is None else adapt(stop.bid)
+            if mine is None:
                 continue
-            exchange.asks(bid, endpoint)
-            account.started(exchange.loop.time())
-            try:
-                sent = marked(call, bid.warm.marks) if bid.warm.marks else call
-                traced = exchange.trace.headers() if exchange.trace is not None else None
-                answer = await attempt(self._client, bid.target, endpoint, sent, guard, traced)
-            except AttemptFailedError as failure:
-                account.ended()
-                exchange.failed(bid, endpoint, failure, self._ledger)
-                last = failure.with_traceback(None)  # its frames hold this one: a cycle
-                if failure.status in _OF_THE_ACCOUNT or failure.outcome == Failure.CREDENTIAL:
-                    given_up.add(bid.target.provider)
-                elif failure.status in _OF_THE_MODEL:
-                    given_up.add(bid.target)
+            provider = stop.bid.target.provider
+            if provider.account.full(exchange.loop.time()):
+                itinerary.skip(provider)
+                exchange.failures.append(f"{stop.bid.target.labels[2]}: own_limit")
                 continue
-            except BaseException:
-                account.ended()
-                raise
-            if isinstance(answer, Whole):
-                account.ended()  # a stream ends later
-            exchange.answered(bid, endpoint, self._ledger)
-            return answer, endpoint
-        raise all_failed(exchange, last)
+            if stop.retry:
+                if not route.retry_budget.take(exchange.loop.time(), route.retry_share):
+                    itinerary.unaffordable()
+                    continue
+                if not await _pause(stop.wait, guard):
+                    continue
+            made = Attempt(
+                stop.bid,
+                stop.endpoint,
+                mine,
+                partial(exchange.price, stop.bid),
+                Progress(),
+                last=mine.stream and itinerary.is_last(stop),
+            )
+            answer = await self._try(exchange, itinerary, route, stop, made, guard, joins=adapt is not None)
+            if answer is not None:
+                return Served(answer, made, itinerary)
+        if itinerary.refusal is None or adapt is not None:
+            return None
+        whole, stop = itinerary.refusal  # nobody has a larger window: it was the client's own mistake
+        exchange.bid, exchange.target = stop.bid, stop.bid.target
+        return Served(whole, None, itinerary)
+
+    async def _try(  # noqa: PLR0917 # the stages' own order
+        self,
+        exchange: Exchange,
+        itinerary: Itinerary,
+        route: RoutePlan,
+        stop: Stop,
+        made: Attempt,
+        guard: Guard,
+        *,
+        joins: bool,
+    ) -> Whole | Stream | None:
+        """`joins`: the answer goes on from another one, so that only a stream will do."""
+        account = stop.bid.target.provider.account
+        exchange.asks(stop.bid, stop.endpoint)
+        account.started(exchange.loop.time())
+        if exchange.trace is not None:
+            made.traced = exchange.trace.headers()
+        try:
+            answer = await attempt(self._client, made, guard)
+            if joins and isinstance(answer, Whole):
+                raise AttemptFailedError(f"status_{answer.status}", "no stream to go on with", status=answer.status)
+        except AttemptFailedError as failure:
+            account.ended()
+            exchange.failed(stop.bid, stop.endpoint, failure, self._ledger)
+            # its frames hold this one: a cycle
+            itinerary.failed(stop, failure.with_traceback(None), route.longest_wait)
+            return None
+        except BaseException:
+            account.ended()
+            raise
+        if isinstance(answer, Whole):
+            account.ended()  # a stream ends later
+        exchange.answered(stop.bid, stop.endpoint, self._ledger)
+        return answer
 
 
-def attempts(
-    order: list[Bid], exchange: Exchange, call: Call, given_up: set[Target | ProviderPlan]
-) -> Iterator[tuple[Bid, EndpointPlan]]:
-    """Down the merit order, each candidate's endpoints in turn; those with an open circuit after all the others.
+def _for(bid: Bid, call: Call) -> Call:
+    return marked(call, bid.warm.marks) if bid.warm.marks else call
 
-    The caller adds to `given_up` what further endpoints can't help.
-    """
-    later, now = [], exchange.started
-    for bid in order:
-        endpoints: Sequence[EndpointPlan] = bid.target.provider.endpoints
-        if bid.target.chooses and exchange.tier is not None:
-            endpoints = chosen(bid.target, exchange.tier, call, now, getrandbits(32) % 10**6)
-        for endpoint in endpoints:
-            if bid.target in given_up or bid.target.provider in given_up:
-                break
-            if bid.standing is not Standing.UNAVAILABLE and endpoint.health.unavailable(now):
-                later.append((bid, endpoint))
-            else:
-                yield bid, endpoint
-    for bid, endpoint in later:
-        if bid.target not in given_up and bid.target.provider not in given_up:
-            yield bid, endpoint
+
+async def _pause(seconds: float, guard: Guard) -> bool:
+    """Lets time pass before a retry. False: there is not so much left."""
+    if seconds >= guard.remaining():
+        return False
+    guard.limit(guard.remaining(), Verdict.TOTAL)
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        if guard.verdict is not Verdict.TOTAL:
+            raise
+        guard.forgive()
+        return False
+    return True
 
 
 def all_failed(exchange: Exchange, last: AttemptFailedError | None) -> RequestError:
@@ -124,6 +197,8 @@ def all_failed(exchange: Exchange, last: AttemptFailedError | None) -> RequestEr
             code="rate_limit_exceeded",
             headers=((b"retry-after", str(seconds).encode()),),
         )
+    if last is not None and last.said:
+        tried += f'; the last said "{last.said}"'
     status = 504 if last is not None and last.outcome.endswith("_timeout") else 502
     return RequestError(
         status, f"No provider gave an answer. Tried: {tried}.", kind="upstream_error", code="all_failed"

@@ -1,104 +1,217 @@
-"""Relay: a stream to the client as it arrives, and what it cost once it has ended."""
+"""Relay: a stream to the client as it arrives, and what it cost once it has ended.
+
+Where it breaks off, the next attempt's stream is joined to it (`continuation`); where nobody can go on, the client gets
+an error event: a truncated answer never looks complete.
+"""
 
 import asyncio
-import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import math
 
 from merit_crds.pricing import Usage, usd
-from merit_dataplane.exchange import Exchange
+from merit_dataplane.exchange import Exchange, Lost
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.resilience.guard import Guard, Verdict
-from merit_dataplane.snapshots.tables import EndpointPlan
+from merit_dataplane.snapshots.tables import RoutePlan
+from merit_dataplane.stages.continuation import Sent, ways_on
+from merit_dataplane.stages.failover import Failover, Served
+from merit_dataplane.stages.itinerary import Itinerary, Stop
 from merit_dataplane.stages.responses import Responses, Send
-from merit_dataplane.upstream.attempt import Stream
+from merit_dataplane.upstream.attempt import Attempt, Stream
 from merit_dataplane.upstream.client import UpstreamError
 from merit_dataplane.wire import errors
-from merit_dataplane.wire.clients import dialect_for
 from merit_dataplane.wire.openai_request import Call
+from merit_dataplane.wire.openai_splice import Splice, identity_of
 from merit_dataplane.wire.server_sent_events import MalformedStreamError
-from merit_dataplane.wire.streamed import StreamedAnswer
 
 _SSE = (b"content-type", b"text/event-stream; charset=utf-8")
 _CLIENT_STALL_SECONDS = 60.0
 _DRAIN_SECONDS = 1.0
+_TAIL_SECONDS = 3.0
+"""How long the usage and the end marker may take after the model has said that it ended."""
+_SILENT_TIMES_IDLE = 4.0
+"""Signs of life without a token stretch the time between two tokens, at most so far."""
+_DONE = b"data: [DONE]\n\n"
 
 
 class StreamRelay:
     """Of streams."""
 
-    def __init__(self, responses: Responses, ledger: Ledger):
-        self._responses, self._ledger = responses, ledger
+    def __init__(self, responses: Responses, failover: Failover, ledger: Ledger):
+        self._responses, self._failover, self._ledger = responses, failover, ledger
 
-    async def stream(  # noqa: PLR0917 # the stages' own order
-        self, exchange: Exchange, answer: Stream, endpoint: EndpointPlan, call: Call, guard: Guard, send: Send
-    ) -> None:
-        """Event by event, to its end; an error event where it breaks off."""
-        bid = exchange.bid
-        if bid is None:
-            raise AssertionError("a stream has a bid")
+    async def stream(self, exchange: Exchange, served: Served, route: RoutePlan, guard: Guard, send: Send) -> None:
+        """Event by event, to its end; an error event where it breaks off and nobody goes on."""
+        answer, made, itinerary = served
+        if not isinstance(answer, Stream) or made is None or exchange.call is None:
+            raise AssertionError("a stream has an attempt")
+        call = exchange.call
         exchange.status = 200
         exchange.first_token = exchange.loop.time() - exchange.started
-        translator = dialect_for(bid.target.provider.dialect, call, bid.target.features).stream(
-            call, bid.target.model, exchange.book, int(time.time())
-        )
+        extra = (_SSE, (b"cache-control", b"no-cache"), (b"x-merit-expected-cost", usd(made.bid.marginal).encode()))
+        part = _Part(exchange, made, answer, None)
+        sent, parts = Sent(identity_of(answer.held)), 1
         try:
-            extra = (_SSE, (b"cache-control", b"no-cache"), (b"x-merit-expected-cost", usd(bid.marginal).encode()))
             await send(
                 {"type": "http.response.start", "status": 200, "headers": self._responses.headers(exchange, extra)}
             )
-            fault = await self._pump(answer, translator, bid.target.idle_seconds, guard, send)
-            if fault:
-                endpoint.health.failed(exchange.loop.time())
-                self._ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, f"stream_{fault}")
-                exchange.error, exchange.status = f"stream_{fault}", 502
-                message = "The provider's stream broke off; the answer is incomplete."
-                error = errors.error_body(message, kind="upstream_error", code="stream_interrupted")
-                guard.limit(_CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE)
-                # a provider's own error event has told the client
-                event = b"" if fault == "error" else b"data: " + error + b"\n\n"
-                await send({"type": "http.response.body", "body": event})
-            else:
-                endpoint.health.succeeded()
-                guard.unwatch()
-                await send({"type": "http.response.body", "body": b""})
-                await _drain(answer, guard)
+            while True:
+                guard.extend(math.inf)  # what flows is limited by its pauses
+                fault = await part.pump(guard, send)
+                if not fault:
+                    return await part.finish(guard, send)
+                sent.add(part.answer.progress, part.text, part.answer.translator.events)
+                part.break_off(fault, self._ledger)
+                itinerary = itinerary.onward(Stop(part.made.bid, part.made.endpoint))
+                lost = part.lose()
+                joined = None
+                if parts < route.attempts:
+                    joined = await self._joined(exchange, itinerary, route, call, sent, guard)
+                if joined is None:
+                    exchange.keep(lost)
+                    return await self._end(exchange, part, fault, guard, send)
+                part, parts = joined, parts + 1
         except asyncio.CancelledError:
-            endpoint.health.abandoned()
+            part.made.endpoint.circuit.abandoned()
             raise
         finally:
-            answer.response.close()
-            bid.target.provider.account.ended()
-            usage = translator.usage
-            exchange.book(usage or Usage(bid.input, output=translator.events), estimated=usage is None)
+            part.close()
 
-    async def _pump(
-        self, answer: Stream, translator: StreamedAnswer, idle_seconds: float, guard: Guard, send: Send
-    ) -> str:
+    async def _joined(  # noqa: PLR0917 # the stages' own order
+        self,
+        exchange: Exchange,
+        itinerary: Itinerary,
+        route: RoutePlan,
+        call: Call,
+        sent: Sent,
+        guard: Guard,
+    ) -> "_Part | None":
+        """The next part of the answer, if somebody goes on."""
+        guard.extend(route.total_seconds)
+        for way in ways_on(route, call, sent):
+            served = await self._failover.next_answer(exchange, itinerary.onward(), route, call, guard, way.adapt)
+            if served is None or served.made is None or not isinstance(served.answer, Stream):
+                continue
+            splice = way.splice(served.made.bid)
+            exchange.mid_stream = way.name
+            self._ledger.mid_stream[route.key, way.name] += 1
+            return _Part(exchange, served.made, served.answer, splice)
+        return None
+
+    async def _end(self, exchange: Exchange, part: "_Part", fault: str, guard: Guard, send: Send) -> None:
+        """The client is told that the answer is incomplete: in the provider's own words where it has said so."""
+        exchange.error, exchange.status = f"stream_{fault}", 502
+        message = "The provider's stream broke off; the answer is incomplete."
+        error = errors.error_body(message, kind="upstream_error", code="stream_interrupted")
+        guard.limit(_CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE)
+        event = part.answer.progress.error or b"data: " + error + b"\n\n"
+        await send({"type": "http.response.body", "body": event})
+
+
+class _Part:
+    """What one attempt writes of an answer."""
+
+    __slots__ = ("_ended", "_exchange", "_fault", "_splice", "answer", "made")
+
+    def __init__(self, exchange: Exchange, made: Attempt, answer: Stream, splice: Splice | None):
+        self._exchange, self.made, self._splice, self.answer = exchange, made, splice, answer
+        self._ended, self._fault = False, ""
+
+    @property
+    def text(self) -> str:
+        """All that the client has."""
+        return self.answer.progress.text if self._splice is None else self._splice.text
+
+    async def pump(self, guard: Guard, send: Send) -> str:
         """Relays until the stream ends. What went wrong; empty when it is complete."""
+        answer = self.answer
         try:
-            async with aclosing(_chained(answer)) as pieces:
-                async for piece in pieces:
-                    data = translator.feed(piece)
-                    if data:
-                        guard.limit(_CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE)
-                        await send({"type": "http.response.body", "body": data, "more_body": True})
-                    if translator.complete:
-                        return "error" if translator.failed else ""
-                    guard.limit(idle_seconds, Verdict.IDLE)
-            if data := translator.finish():
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+            fault = await self._relay(guard, send)
         except UpstreamError as error:
-            return error.failure
+            fault = error.failure
         except MalformedStreamError:
-            return "malformed"
+            fault = "malformed"
         except asyncio.CancelledError:
             if guard.verdict in (None, Verdict.CLIENT_GONE):
                 raise
-            return guard.forgive()
-        if translator.failed:
+            fault = guard.forgive()
+        if self._splice is not None and self._splice.diverged:
+            return "diverged"
+        if answer.progress.error:
             return "error"
-        return "" if translator.complete else "truncated"
+        # a fault after the model has said that it ended is none
+        return "" if answer.translator.complete or answer.progress.finished else fault
+
+    async def _relay(self, guard: Guard, send: Send) -> str:
+        answer, idle, splice = self.answer, self.made.bid.target.idle_seconds, self._splice
+        progress, translator, loop = answer.progress, answer.translator, self._exchange.loop
+        heard = loop.time()
+        await self._send(answer.held, guard, send)
+        if translator.complete or (splice is not None and splice.diverged):
+            return ""
+        guard.limit(_TAIL_SECONDS if progress.finished else idle, Verdict.IDLE)
+        async for piece in answer.rest:
+            data = progress.feed(translator.feed(piece))
+            if data and data[:1] != b":":
+                heard = loop.time()
+            elif loop.time() - heard > _SILENT_TIMES_IDLE * idle:
+                return Verdict.IDLE
+            if data:
+                await self._send(data, guard, send)
+            if translator.complete or (splice is not None and splice.diverged):
+                return ""
+            if progress.broken:
+                return "malformed"
+            guard.limit(_TAIL_SECONDS if progress.finished else idle, Verdict.IDLE)
+        await self._send(progress.feed(translator.finish()), guard, send)
+        return "truncated"
+
+    async def finish(self, guard: Guard, send: Send) -> None:
+        """The answer is complete: whether its stream said so or not."""
+        made, answer = self.made, self.answer
+        made.endpoint.circuit.succeeded(self._exchange.loop.time(), made.began)
+        guard.unwatch()
+        end = b"" if answer.translator.complete else _DONE
+        await send({"type": "http.response.body", "body": end})
+        if answer.translator.complete:
+            await _drain(answer, guard)
+
+    def break_off(self, fault: str, ledger: Ledger) -> None:
+        """The attempt is over, and paid for."""
+        made, exchange = self.made, self._exchange
+        self._fault = f"stream_{fault}"
+        if fault != "diverged":
+            made.endpoint.circuit.failed(exchange.loop.time())
+        labels = made.bid.target.labels
+        ledger.attempt(labels[2], made.endpoint.name, made.bid.target.model, self._fault)
+        exchange.failures.append(f"{labels[2]}/{made.endpoint.name}: {self._fault}")
+        if exchange.trace is not None:
+            exchange.trace.failed(self._fault, 0)
+        self._leave()
+
+    def lose(self) -> Lost:
+        """Another part is to go on: this one is paid for all the same."""
+        made, translator = self.made, self.answer.translator
+        return self._exchange.lose(made.bid, made.endpoint, self._fault, translator.usage, translator.events)
+
+    def close(self) -> None:
+        """It is the last part, however it ended: what came of it is what the request's own account has."""
+        self._leave()
+        bid, translator = self.made.bid, self.answer.translator
+        usage = translator.usage
+        self._exchange.book(usage or Usage(bid.input, output=translator.events), estimated=usage is None)
+
+    def _leave(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self.answer.response.close()
+            self.made.bid.target.provider.account.ended()
+
+    async def _send(self, data: bytes, guard: Guard, send: Send) -> None:
+        if self._splice is not None:
+            data = self._splice.feed(data)
+        if data:
+            guard.limit(_CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE)
+            await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
 async def _drain(answer: Stream, guard: Guard) -> None:
@@ -111,9 +224,3 @@ async def _drain(answer: Stream, guard: Guard) -> None:
         pass
     except asyncio.CancelledError:
         guard.forgive()
-
-
-async def _chained(answer: Stream) -> AsyncGenerator[bytes, None]:
-    yield answer.first
-    async for piece in answer.rest:
-        yield piece

@@ -1,35 +1,66 @@
-"""One attempt: one endpoint of one candidate, up to the first byte of an answer that can be relayed.
+"""One attempt: one endpoint of one candidate, up to a whole answer or the first token of a stream.
 
-What comes back decides what happens next:
+What comes back decides what happens next (`stages.itinerary`):
 
     2xx, readable                  the answer
-    429                            the account cools down; the next candidate
-    5xx, 408, time-out, lost,      counts against the endpoint's circuit; the next candidate
-      malformed
-    401, 403, 404, 407, 409        our credential or price list is at fault, not the client; the next candidate
+    429                            the account cools down
+    5xx, 408, time-out, lost,      counts against the circuit of the model at this endpoint
+      malformed, an error event
+    401, 402, 407                  our credential is at fault: the account is left alone for a while
+    403, 404, 409                  our price list is wrong about the model: so is the model here
+    400, the context is too long   a candidate with a larger window may have room
     any other 4xx                  the client's own mistake: handed on as it is
 """
 
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
-from merit_crds.pricing import Usage
+from merit_crds.pricing import CostDetails, Usage
 from merit_dataplane.authentication.contract import AuthenticationError
+from merit_dataplane.dispatch.bid import Bid
 from merit_dataplane.resilience.account import retry_after_seconds
+from merit_dataplane.resilience.circuit import Kind
 from merit_dataplane.resilience.guard import Guard, Verdict
-from merit_dataplane.snapshots.tables import EndpointPlan, ProviderPlan, Target
+from merit_dataplane.snapshots.tables import EndpointPlan, ProviderPlan
 from merit_dataplane.upstream.client import Failure, UpstreamClient, UpstreamError, UpstreamResponse
 from merit_dataplane.wire.clients import dialect_for
 from merit_dataplane.wire.dialects import Dialect
+from merit_dataplane.wire.openai_errors import context_is_too_long, error_message
+from merit_dataplane.wire.openai_progress import Progress
 from merit_dataplane.wire.openai_request import Call
+from merit_dataplane.wire.server_sent_events import MalformedStreamError
+from merit_dataplane.wire.streamed import StreamedAnswer
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 1024 * 1024
-_OUR_FAULT = frozenset({401, 403, 404, 407, 409})
+_OF_THE_CREDENTIAL = frozenset({401, 402, 407})
+_OF_THE_MODEL = frozenset({403, 404, 409})
+_OURS = _OF_THE_CREDENTIAL | _OF_THE_MODEL | {408, 429}
+_FEW_TOKENS = 20
+"""Added to the tokens of a whole answer before its time is shared among them: short ones take their time too."""
 _KIND = re.compile(r"[\x20-\x7e]{1,200}")
+Price = Callable[[Usage], CostDetails]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What is asked of whom."""
+
+    bid: Bid
+    endpoint: EndpointPlan
+    call: Call
+    price: Price
+    """Of a stream's usage."""
+    progress: Progress
+    last: bool
+    """Nobody is left to go on to, so a first token is waited for as long as there is time."""
+    traced: Mapping[str, str] | None = None
+    """Headers that name the span of this attempt, where there is one."""
+    began: float = 0.0
+    """`loop.time()`."""
 
 
 @dataclass(slots=True)
@@ -44,17 +75,31 @@ class Whole:
 
 @dataclass(slots=True)
 class Stream:
-    """A stream whose first bytes have arrived."""
+    """A stream whose first token has arrived."""
 
     response: UpstreamResponse
-    first: bytes
+    held: bytes
+    """What the client has to get of it so far."""
     rest: AsyncIterator[bytes]
+    translator: StreamedAnswer
+    progress: Progress
 
 
 class AttemptFailedError(Exception):
     """The attempt gave nothing to relay. `outcome` is the metric's label."""
 
-    def __init__(self, outcome: str, message: str, *, status: int = 0, retry_after: float | None = None, why: str = ""):
+    def __init__(
+        self,
+        outcome: str,
+        message: str,
+        *,
+        status: int = 0,
+        retry_after: float | None = None,
+        why: str = "",
+        said: str = "",
+        whole: Whole | None = None,
+        seen: StreamedAnswer | None = None,
+    ):
         super().__init__(message)
         self.outcome = outcome
         self.status = status
@@ -63,78 +108,108 @@ class AttemptFailedError(Exception):
         """Seconds."""
         self.why = why
         """The provider's words."""
+        self.said = said
+        """The same, fit for the client."""
+        self.whole = whole
+        """The provider's answer, for the client where nobody else can serve it."""
+        self.seen = seen
+        """What had come of a stream."""
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the provider was still at work: it may charge for that."""
+        return self.outcome.endswith("_timeout")
 
 
-async def attempt(  # noqa: PLR0917 # of the hot path: no keywords
-    client: UpstreamClient,
-    target: Target,
-    endpoint: EndpointPlan,
-    call: Call,
-    guard: Guard,
-    traced: Mapping[str, str] | None = None,
-) -> Whole | Stream:
-    """Sends the request. `traced`: headers that name the span of this attempt, where there is one.
+async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole | Stream:
+    """Sends the request.
 
     Raises AttemptFailedError; RequestError (400) for what the provider's protocol can't say; CancelledError when the
     client has gone.
     """
-    provider = target.provider
-    dialect = dialect_for(provider.dialect, call, target.features)
-    body = dialect.request(call, target.model_json, target.max_output_tokens)
-    url = (endpoint.stream_urls if call.stream else endpoint.urls)[dialect.asks or call.operation]
-    if provider.names_model:
-        url = url.replace("{model}", target.model_in_url)
+    target = made.bid.target
+    provider, circuit = target.provider, made.endpoint.circuit
+    dialect = dialect_for(provider.dialect, made.call, target.features)
+    body = dialect.request(made.call, target.model_json, target.max_output_tokens)
     more, authentication = dialect.more_headers, provider.authentication
+    traced = made.traced
     headers, once = (provider.headers, False) if more is None and traced is None else _headers(provider, more, traced)
+    url = _url(made, dialect)
     loop = asyncio.get_running_loop()
-    now = loop.time()
-    endpoint.health.started(now)
-    guard.limit(target.first_byte_seconds, Verdict.FIRST_BYTE)
+    made.began = loop.time()
+    circuit.started(made.began)
+    guard.limit(_until_head(made), Verdict.FIRST_BYTE)
     response = None
     try:
         if authentication is not None:
             headers = await authentication.headers(url, headers, body)
             once = once or not authentication.lasting
         response = await client.post(url, headers, body, provider.connect_seconds, once=once)
-        answer = await _answer(response, target, dialect, call, guard)
-    except asyncio.CancelledError:
+        if response.status == 200 and made.call.stream:
+            return await _open_stream(response, made, dialect, guard)
+        answer = await _whole(response, made, dialect, guard)
+    except BaseException as error:
         if response is not None:
             response.close()
-        if guard.verdict in (None, Verdict.CLIENT_GONE):
-            endpoint.health.abandoned()
-            raise
-        verdict = guard.forgive()
-        endpoint.health.failed(loop.time())
-        raise AttemptFailedError(verdict, f"{verdict.replace('_', ' ')} at {endpoint.name}") from None
-    except AuthenticationError as error:
-        endpoint.health.abandoned()
-        raise AttemptFailedError(Failure.CREDENTIAL, str(error)) from None
-    except UpstreamError as error:
-        if response is not None:
-            response.close()
-        endpoint.health.failed(loop.time())
-        raise AttemptFailedError(error.failure, str(error)) from error
-    except AttemptFailedError as failed:
-        if response is not None:
-            response.close()
-        _judge(failed, target, endpoint, loop.time())
+        if isinstance(error, asyncio.CancelledError):
+            raise _cut_off(made, guard, loop.time()) from None
+        if isinstance(error, AuthenticationError):
+            circuit.abandoned()
+            raise AttemptFailedError(Failure.CREDENTIAL, str(error)) from None
+        if isinstance(error, UpstreamError):
+            _broken(error.failure, made.endpoint, loop.time())
+            raise AttemptFailedError(error.failure, str(error)) from error
+        if isinstance(error, AttemptFailedError):
+            _judge(error, made, loop.time())
         raise
-    if isinstance(answer, Whole):  # of a stream only its end says whether the endpoint is well
-        endpoint.health.succeeded()
+    _answered(answer, made, loop.time())
     return answer
 
 
-async def _answer(
-    response: UpstreamResponse, target: Target, dialect: Dialect, call: Call, guard: Guard
-) -> Whole | Stream:
-    status = response.status
-    if status == 200 and call.stream:
-        return await _open_stream(response, target, guard)
+def _url(made: Attempt, dialect: Dialect) -> str:
+    endpoint, call, target = made.endpoint, made.call, made.bid.target
+    url = (endpoint.stream_urls if call.stream else endpoint.urls)[dialect.asks or call.operation]
+    return url.replace("{model}", target.model_in_url) if target.provider.names_model else url
+
+
+def _cut_off(made: Attempt, guard: Guard, now: float) -> AttemptFailedError:
+    """A limit of time has passed. Raises CancelledError when it was something else: the client has gone."""
+    circuit = made.endpoint.circuit
+    if guard.verdict in (None, Verdict.CLIENT_GONE):
+        circuit.abandoned()
+        raise asyncio.CancelledError
+    verdict = guard.forgive()
+    if verdict is Verdict.TOTAL and guard.remaining() <= 0:
+        circuit.abandoned()  # the request's time was up, whoever used it
+    else:
+        circuit.failed(now)
+    return AttemptFailedError(verdict, f"{verdict.replace('_', ' ')} at {made.endpoint.name}")
+
+
+def _answered(answer: Whole, made: Attempt, now: float) -> None:
+    circuit = made.endpoint.circuit
+    if answer.usage is not None:
+        seconds = (now - made.began) / (answer.usage.all_output + _FEW_TOKENS)
+        circuit.answers(now, made.began, Kind.EACH_ONE, seconds)
+    circuit.succeeded(now, made.began)
+
+
+def _until_head(made: Attempt) -> float:
+    """Seconds in which an answer has to begin."""
+    target, circuit = made.bid.target, made.endpoint.circuit
+    seconds = target.first_byte_seconds
+    if not made.call.stream:
+        return circuit.patience(seconds) + made.bid.output * target.per_token_seconds
+    return circuit.patience(seconds if made.last else min(seconds, target.first_token_wait))
+
+
+async def _whole(response: UpstreamResponse, made: Attempt, dialect: Dialect, guard: Guard) -> Whole:
+    status, target = response.status, made.bid.target
     guard.limit(target.provider.total_seconds, Verdict.TOTAL)
     if 200 <= status < 300:
         body = await response.read(MAX_ANSWER_BYTES)
         try:
-            body, usage = dialect.answer(body, call, target.model, int(time.time()))
+            body, usage = dialect.answer(body, made.call, target.model, int(time.time()))
         except ValueError:
             raise AttemptFailedError(Failure.MALFORMED, "the answer is none of its protocol's") from None
         if usage is None and dialect.told_usage is not None:
@@ -146,7 +221,10 @@ async def _answer(
         status, body, asked, why = dialect.error(status, body, response.header)
         if _clients_mistake(status):
             kind = response.header("content-type") or ""
-            return Whole(status, kind.encode() if _KIND.fullmatch(kind) else b"application/json", body, None)
+            whole = Whole(status, kind.encode() if _KIND.fullmatch(kind) else b"application/json", body, None)
+            if context_is_too_long(status, body):
+                raise AttemptFailedError("context_too_long", "the context is too long", status=status, whole=whole)
+            return whole
         retry_after = asked if retry_after is None else retry_after
     raise AttemptFailedError(
         f"status_{status}", f"the provider answered {status}", status=status, retry_after=retry_after, why=why
@@ -154,31 +232,75 @@ async def _answer(
 
 
 def _clients_mistake(status: int) -> bool:
-    return 400 <= status < 500 and status not in _OUR_FAULT and status not in (408, 429)
+    return 400 <= status < 500 and status not in _OURS
 
 
-async def _open_stream(response: UpstreamResponse, target: Target, guard: Guard) -> Stream:
+async def _open_stream(response: UpstreamResponse, made: Attempt, dialect: Dialect, guard: Guard) -> Stream:
+    """Holds back what comes before the first token: who fails until then was never heard of."""
+    target, progress, circuit = made.bid.target, made.progress, made.endpoint.circuit
     kind = response.header("content-type")
-    if kind and not kind.startswith(target.provider.dialect.stream_type):
+    if kind and not kind.startswith(dialect.stream_type):
         raise AttemptFailedError(Failure.MALFORMED, "asked for a stream, got another kind of answer")
+    loop = asyncio.get_running_loop()
+    translator = dialect.stream(made.call, target.model, made.price, int(time.time()))
+    if made.last:
+        guard.limit(guard.remaining(), Verdict.TOTAL)
+    else:
+        wait = circuit.patience(target.first_token_wait) - (loop.time() - made.began)
+        guard.limit(max(0.0, wait), Verdict.FIRST_TOKEN)
     rest = response.chunks()
-    guard.limit(target.first_byte_seconds, Verdict.FIRST_BYTE)
-    async for first in rest:
-        return Stream(response, first, rest)
-    raise AttemptFailedError(Failure.RESET, "the stream ended before its first byte")
+    held = b""
+    try:
+        async for piece in rest:
+            held += progress.feed(translator.feed(piece))
+            if progress.broken:
+                break
+            if progress.started or translator.complete:
+                now = loop.time()
+                circuit.answers(now, made.began, Kind.FIRST_ONE, now - made.began)
+                return Stream(response, held, rest, translator, progress)
+        else:
+            held += progress.feed(translator.finish())
+            if progress.started or translator.complete:
+                return Stream(response, held, rest, translator, progress)
+    except MalformedStreamError:
+        raise AttemptFailedError(Failure.MALFORMED, "an event is none of its protocol's", seen=translator) from None
+    if progress.error:
+        said = error_message(_without_secrets(progress.error, target.provider))
+        raise AttemptFailedError("error_event", "the provider sent an error event", seen=translator, said=said)
+    if progress.malformed:
+        raise AttemptFailedError(Failure.MALFORMED, "an event is no JSON", seen=translator)
+    raise AttemptFailedError(Failure.RESET, "the stream ended before its first token", seen=translator)
 
 
-def _judge(failed: AttemptFailedError, target: Target, endpoint: EndpointPlan, now: float) -> None:
-    """What a failure says of the endpoint and the account."""
+def _broken(failure: Failure, endpoint: EndpointPlan, now: float) -> None:
+    """Who can't be connected to can't be by any model's requests."""
+    if failure is Failure.CONNECT:
+        for circuit in list(endpoint.circuits.values()):
+            circuit.failed(now)
+    else:
+        endpoint.circuit.failed(now)
+
+
+def _judge(failed: AttemptFailedError, made: Attempt, now: float) -> None:
+    """What a failure says of the account, the model and the endpoint."""
+    target, endpoint, began = made.bid.target, made.endpoint, made.began
     if failed.status == 429:
         target.provider.account.rate_limited(now, failed.retry_after)
-        endpoint.health.succeeded()
-    elif failed.status in _OUR_FAULT:
-        endpoint.health.succeeded()
-        if failed.status == 401 and target.provider.authentication is not None:
-            target.provider.authentication.refused(failed.why)
+        endpoint.circuit.succeeded(now, began)
+    elif failed.status in _OF_THE_CREDENTIAL:
+        endpoint.circuit.abandoned()
+        authentication = target.provider.authentication
+        if authentication is not None and failed.status == 401:
+            authentication.refused(failed.why)  # it gets another token
+        else:
+            target.provider.account.refused(now, f"it answered {failed.status}")
+    elif failed.status in _OF_THE_MODEL:
+        endpoint.circuit.shut(now, f"it answered {failed.status} for this model")
+    elif failed.whole is not None:
+        endpoint.circuit.succeeded(now, began)
     else:
-        endpoint.health.failed(now)
+        endpoint.circuit.failed(now)
 
 
 def _headers(

@@ -100,6 +100,8 @@ class Dialect:
     """Parameters of every URL, for which a Provider may set others."""
     reads_refusals: bool = False
     """Whether the body of an error that is not handed on says something: what it means, how long to wait."""
+    trims_prefix: bool = False
+    """Whether white space at the end of an assistant prefix is lost."""
     caches_only_marked: bool = False
     """Whether the provider caches prompts only up to the client's marks, and else every long one by itself."""
     knows_only_openais: bool = False
@@ -181,8 +183,16 @@ _ANTHROPIC: Final = Dialect(
         Operation.MESSAGES: same("messages"),
         Operation.COUNT_TOKENS: same("messages/count_tokens"),
     },
-    can_say=int(Feature.STREAMING | Feature.TOOLS | Feature.PARALLEL_TOOLS | Feature.JSON_SCHEMA | Feature.IMAGES),
+    can_say=int(
+        Feature.STREAMING
+        | Feature.TOOLS
+        | Feature.PARALLEL_TOOLS
+        | Feature.JSON_SCHEMA
+        | Feature.IMAGES
+        | Feature.ASSISTANT_PREFIX
+    ),
     always=int(Feature.ANTHROPIC_ONLY),
+    trims_prefix=True,
     api_key=lambda key: ("x-api-key", key),
     headers={"anthropic-version": "2023-06-01"},
     request=request_body,

@@ -23,6 +23,8 @@ class Feature(IntFlag):
     """These three are a protocol's, not a model's: no price list names them."""
     RESPONSES = 4096
     """Used by requests that no chat completion can say."""
+    ASSISTANT_PREFIX = 8192
+    """No request uses it: Merit does, when a stream breaks off."""
 
 
 MEDIA = 32 | 64
@@ -40,6 +42,7 @@ BY_NAME = {
     "Logprobs": Feature.LOGPROBS,
     "Embeddings": Feature.EMBEDDINGS,
     "Responses": Feature.RESPONSES,
+    "AssistantPrefix": Feature.ASSISTANT_PREFIX,
 }
 
 

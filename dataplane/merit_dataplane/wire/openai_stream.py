@@ -7,10 +7,8 @@ one that did not (Merit asks for it on every stream, to account).
 import re
 from collections.abc import Callable
 
-import msgspec
-
 from merit_crds.pricing import CostDetails, Usage
-from merit_dataplane.wire.openai_response import usage_of, with_cost
+from merit_dataplane.wire.openai_response import decoded, usage_of, with_cost
 from merit_dataplane.wire.server_sent_events import MAX_EVENT_BYTES, MalformedStreamError
 
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
@@ -18,7 +16,7 @@ _END = re.compile(rb"\r?\n\r?\n")
 _EMPTY_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _DONE = b"[DONE]"
 _ERROR = b'"error"'
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NAME = b'"usage"'
 
 
 class StreamTranslator:
@@ -46,7 +44,7 @@ class StreamTranslator:
             and data.endswith(b"\n\n")
             and _DONE not in data
             and _ERROR not in data
-            and not _USAGE.search(data)
+            and (_NAME not in data or not _USAGE.search(data))
         ):  # whole events, nothing of note in them
             self.events += data.count(b"\ndata:") + data.startswith(b"data:")
             return data
@@ -65,7 +63,7 @@ class StreamTranslator:
         """What is left when the provider's bytes have ended: a last event without a blank line, if it is whole."""
         rest, self._pending = self._pending, b""
         payload = _payload(rest)
-        if payload != _DONE and _decoded(payload) is None:
+        if payload != _DONE and decoded(payload) is None:
             return b""
         return self._event(rest.rstrip() + b"\n\n")
 
@@ -75,7 +73,7 @@ class StreamTranslator:
             self.complete = True
             return event
         self.events += event.count(b"\ndata:") + event.startswith(b"data:")
-        if _ERROR in payload and bytes((_decoded(payload) or {}).get("error", b"null")) != b"null":
+        if _ERROR in payload and bytes((decoded(payload) or {}).get("error", b"null")) != b"null":
             self.failed = True
         if not _USAGE.search(payload):
             return event
@@ -95,10 +93,3 @@ class StreamTranslator:
 def _payload(event: bytes) -> bytes:
     lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
     return b"\n".join(lines)
-
-
-def _decoded(payload: bytes) -> dict[str, msgspec.Raw] | None:
-    try:
-        return _fields.decode(payload)
-    except (ValueError, RecursionError):
-        return None

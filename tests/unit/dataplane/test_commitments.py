@@ -46,7 +46,7 @@ def urls(merit: Running) -> list[str]:
     tables = merit.parts.holder.tables
     assert tables is not None
     (tier,) = tables.routes["default/chat"].tiers
-    places = [target.provider.endpoints[0].urls for target in tier.targets]
+    places = [target.endpoints[0].urls for target in tier.targets]
     return [next(iter(place.values())).rsplit("/chat", 1)[0] for place in places]
 
 

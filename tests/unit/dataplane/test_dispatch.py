@@ -251,14 +251,15 @@ def test_an_open_circuit_comes_last_unless_another_endpoint_is_well() -> None:
         prices("b", "2", "2"),
         route("a", "b"),
     )
-    first, second = target(two, "a").provider.endpoints
+    first, second = target(two, "a").endpoints
     for _ in range(5):
-        first.health.failed(NOW)
+        first.circuit.failed(NOW)
     assert order(two, chat()) == ["a", "b"]
     for _ in range(5):
-        second.health.failed(NOW)
+        second.circuit.failed(NOW)
     assert order(two, chat()) == ["b", "a"]
-    assert "circuit open for 30 s more" in [bid.reason for bid in explain(two.tiers[0], chat(), NOW, WALL)]
+    reasons = [bid.reason for bid in explain(two.tiers[0], chat(), NOW, WALL)]
+    assert any(reason.startswith("circuit open for") for reason in reasons)
 
 
 GOALS = """[{{name: all, candidates: [{}], objectives: {{{}}}}}]"""

@@ -16,6 +16,7 @@ from merit_dataplane.dispatch.endpoints import chosen, in_order
 from merit_dataplane.dispatch.merit_order import merit_order
 from merit_dataplane.fake_provider.behaviour import Behaviour
 from merit_dataplane.live import Live
+from merit_dataplane.resilience.circuit import Circuit
 from merit_dataplane.snapshots.tables import Builder, Target, TierPlan
 from merit_dataplane.wire.openai_request import Call, Operation, parse
 from tests.support.gateway import Running, gateway
@@ -52,7 +53,7 @@ def tier(goals: str = "total: 1s", *, urls: tuple[str, ...] = URLS, extra: str =
 def took(
     target: Target, region: int, seconds: float, *, now: float = NOW, times: int = 50, kind: str = "total"
 ) -> None:
-    known = target.learned.at(target.provider.endpoints[region].health)
+    known = target.learned.at(target.endpoints[region].circuit)
     for _ in range(times):
         getattr(known, kind).observe(seconds, now)
         getattr(target.learned, kind).observe(seconds, now)
@@ -105,7 +106,7 @@ def test_a_region_with_an_open_circuit_is_not_who_says_how_fast_the_candidate_is
         took(a, region, 0.2 if not region else 3.0)
     assert merit_order(plan, chat(), NOW, 0.0)[0].target is a
     for _ in range(5):
-        a.provider.endpoints[0].health.failed(NOW)
+        a.endpoints[0].circuit.failed(NOW)
     assert names(plan, now=NOW + 2) == ["e1", "e2", "e0"]
     assert merit_order(plan, chat(), NOW + 2, 0.0)[0].target is not a, "what is left of it is slow"
 
@@ -131,7 +132,7 @@ def test_a_share_measures_the_region_that_was_measured_longest_ago() -> None:
     took(a, 1, 0.5, now=NOW + 2)
     assert names(plan, draw=0, now=NOW + 4)[0] == "e0", "all are known"
     assert names(plan, chat(provider={"sort": "price"}), draw=0)[0] == "e0"
-    a.provider.endpoints[1].health.open_until = NOW + 9000
+    a.endpoints[1].circuit.open_until = NOW + 9000
     assert names(plan, draw=0, now=NOW + 900)[0] == "e2", "not the one whose circuit is open"
 
 
@@ -155,7 +156,7 @@ def test_every_region_is_in_the_order_once_and_a_known_good_one_before_any_other
         if known is not None:
             took(a, region, known)
     for region in broken:
-        a.provider.endpoints[region].health.open_until = NOW + 30
+        a.endpoints[region].circuit.open_until = NOW + 30
     order = in_order(a, plan, chat(stream=stream), NOW)
     assert sorted(e.name for e in order) == ["e0", "e1", "e2"]
     assert sorted(names(plan, chat(stream=stream), draw=draw)) == ["e0", "e1", "e2"]
@@ -171,10 +172,14 @@ def test_what_is_known_of_regions_that_are_gone_is_bounded() -> None:
     live, plan = Live(), tier()
     learned = plan.targets[0].learned
     for number in range(100):
-        learned.at(live.endpoint("default/a", "eu", f"http://127.0.0.1:9/{number}")).total.observe(1.0, NOW + number)
+        learned.at(circuit(live, number)).total.observe(1.0, NOW + number)
     assert learned._at is not None
     assert len(learned._at) <= 32
-    assert live.endpoint("default/a", "eu", "http://127.0.0.1:9/99") in learned._at
+    assert circuit(live, 99) in learned._at
+
+
+def circuit(live: Live, number: int) -> Circuit:
+    return live.circuits("default/a", "eu", f"http://127.0.0.1:9/{number}").setdefault("m", Circuit())
 
 
 # ---- over HTTP
@@ -202,7 +207,7 @@ async def test_traffic_leaves_a_region_that_turns_slow_and_stays_with_the_provid
         body = {**BODY, "stream": stream}
         assert merit.parts.holder.tables is not None
         target = merit.parts.holder.tables.routes["default/chat"].tiers[0].targets[0]
-        slow = target.learned.at(target.provider.endpoints[0].health)
+        slow = target.learned.at(target.endpoints[0].circuit)
         now = asyncio.get_running_loop().time()
         for _ in range(200):  # what 200 slow answers would have shown, in no time
             slow.total.observe(3.0, now)
@@ -217,7 +222,7 @@ async def test_traffic_leaves_a_region_that_turns_slow_and_stays_with_the_provid
         (first, *_) = (await merit.post(BODY, path="/v1/explain")).json()["meritOrder"]
         assert [known["name"] for known in first["endpoints"]] == ["e1", "e0"]
         assert first["endpoints"][1]["totalSeconds"] > 2
-        vendors.middle.behaviour = Behaviour(status=500)
+        vendors.middle.behaviour = Behaviour(status=503)
         answer = await merit.post(body)
         while "x-merit-placement" in answer.headers:  # it measures b
             answer = await merit.post(body)

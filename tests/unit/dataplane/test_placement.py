@@ -100,7 +100,7 @@ def test_who_breaks_down_is_not_held() -> None:
     tier = Tier('rebalancing: {hysteresisPercent: "50"}', a="1", b="1.2")
     tier.ask()
     for _ in range(5):
-        tier.plan.targets[0].provider.endpoints[0].health.failed(tier.now)
+        tier.plan.targets[0].endpoints[0].circuit.failed(tier.now)
     assert tier.ask() == ("b", Placement.CHEAPEST)
 
 
@@ -140,7 +140,7 @@ def test_a_ramp_never_sends_to_who_broke_down() -> None:
     tier.price(a="1", b="0.6")
     assert tier.run(20)["a"] >= 18
     for _ in range(5):
-        tier.plan.targets[0].provider.endpoints[0].health.failed(tier.now)
+        tier.plan.targets[0].endpoints[0].circuit.failed(tier.now)
     assert tier.run(20) == {"b": 20}
 
 
@@ -219,7 +219,7 @@ def test_who_is_inaccurate_unavailable_or_too_dear_is_not_explored() -> None:
         tiers=CEILING.format(who, 'accuracy: "0.8", '),
     )  # fmt: skip
     for _ in range(5):
-        tier.plan.targets[2].provider.endpoints[0].health.failed(tier.now)
+        tier.plan.targets[2].endpoints[0].circuit.failed(tier.now)
     assert tier.run(2000, per_second=1000) == {"a": 2000}
     order = merit_order(tier.plan, chat(), tier.now, 0.0)
     assert [bid.standing for bid in order] == [

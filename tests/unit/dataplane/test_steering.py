@@ -253,7 +253,7 @@ def two_routes(vendors: Vendors, *, extra: str = "") -> tuple[str, ...]:
 
 @pytest.mark.asyncio(loop_scope="session")
 async def test_models_are_tried_in_turn_and_the_first_without_an_error_answers(vendors: Vendors) -> None:
-    vendors.cheap.behaviour = Behaviour(status=500)
+    vendors.cheap.behaviour = Behaviour(status=503)
     async with gateway(*two_routes(vendors)) as merit:
         answer = await merit.post({**CHAT, "models": ["backup"]})
         assert (answer.status_code, answer.headers["x-merit-route"]) == (200, "backup")
@@ -379,7 +379,8 @@ async def test_no_attempt_crosses_the_ceiling_of_pictures(vendors: Vendors, who:
         if who == "client":
             asked["provider"] = {"max_price": {"image": 0.004}}
         assert (await merit.post(asked)).status_code == 502
-        assert (vendors.cheap.stats.requests, vendors.dear.stats.requests) == (1, 0)
+        assert vendors.cheap.stats.requests > 1  # asked again, since nobody else may be
+        assert vendors.dear.stats.requests == 0
 
 
 @pytest.mark.asyncio(loop_scope="session")

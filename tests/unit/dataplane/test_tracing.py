@@ -25,7 +25,7 @@ PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 async def test_a_request_and_its_attempts_are_spans_with_its_account(vendors: Vendors) -> None:
     with collector() as otlp:
         async with gateway(*vendors.resources(), traces_url=f"{otlp.url}/v1/traces") as merit:
-            vendors.cheap.behaviour = Behaviour(status=500)
+            vendors.cheap.behaviour = Behaviour(status=503)
             answer = await merit.post(CHAT, traceparent=f"00-{PARENT[0]}-{PARENT[1]}-01", tracestate="a=1")
             assert answer.status_code == 200
             line = json.loads(merit.log_text())
@@ -34,7 +34,7 @@ async def test_a_request_and_its_attempts_are_spans_with_its_account(vendors: Ve
     assert {span.trace for span in otlp.spans} == {PARENT[0]}
     assert (first.parent, second.parent) == (root.id, root.id)
     assert (first.failed, first.attributes["error.type"], first.attributes["http.response.status_code"]) == (
-        True, "status_500", 500,
+        True, "status_503", 503,
     )  # fmt: skip
     assert (second.failed, second.name) == (False, "chat middle-model")
     assert second.attributes | {

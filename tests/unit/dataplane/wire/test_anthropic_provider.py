@@ -102,7 +102,9 @@ async def test_a_prompt_that_is_too_long_is_told_in_openais_words() -> None:
 async def test_an_error_event_within_a_stream() -> None:
     start = b'event: message_start\ndata: {"type":"message_start","message":{"id":"m","model":"c","usage":{}}}\n\n'
     error = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
-    async with anthropic(streams(start, error)) as merit:
+    delta = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"A"}}'
+    text = b"event: content_block_delta\ndata: " + delta + b"\n\n"
+    async with anthropic(streams(start, text, error, seconds_between=0.05)) as merit:
         stream = await merit.client().chat.completions.create(model="chat", messages=HELLO, stream=True)
         with pytest.raises(openai.APIError, match="Overloaded"):
             [chunk async for chunk in stream]

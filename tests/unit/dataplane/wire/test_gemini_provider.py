@@ -266,7 +266,7 @@ async def test_pictures_that_the_model_drew() -> None:
 async def test_an_error_within_a_stream() -> None:
     error = b'data: {"error":{"code":503,"message":"The model is overloaded.","status":"UNAVAILABLE"}}\n\n'
     first = b'data: {"candidates":[{"content":{"parts":[{"text":"Hi"}]},"index":0}]}\n\n'
-    async with gemini(streams(first, error)) as merit:
+    async with gemini(streams(first, error, seconds_between=0.1)) as merit:
         stream = await merit.client().chat.completions.create(model="chat", messages=HELLO, stream=True)
         with pytest.raises(openai.APIError, match="overloaded"):
             [chunk async for chunk in stream]

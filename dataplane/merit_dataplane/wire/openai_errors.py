@@ -1,0 +1,44 @@
+"""What a vendor's error says, in OpenAI's format or its own words."""
+
+import re
+
+import msgspec
+
+_TOO_LONG_CODES = (b"context_length_exceeded", b"context_window_exceeded", b"too_many_prompt_tokens")
+_TOO_LONG_WORDS = re.compile(
+    rb"(?i)maximum context length|context (length|window)[^.]{0,60}(exceed|too long|larger|limit)"
+    rb"|exceeds? (the )?[^.]{0,60}context (length|window)|exceeded max context|(prompt|input) (is )?too long"
+    rb"|input token(s| count)[^.]{0,80}exceed|too many (input )?tokens"
+)
+"""Of Anthropic, Bedrock, Cohere, Gemini, Groq, Mistral, vLLM and others, in recorded answers."""
+_STATUSES = frozenset({400, 413, 422})
+
+
+_MOST_WORDS = 300
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+
+
+class _Event(msgspec.Struct):
+    error: _Error | str
+
+
+_event = msgspec.json.Decoder(_Event)
+
+
+def error_message(event: bytes) -> str:
+    """The words of an error event, cut to what a line holds; empty where there are none."""
+    try:
+        error = _event.decode(event.strip().removeprefix(b"data:")).error
+    except (ValueError, RecursionError):
+        return ""
+    return (error if isinstance(error, str) else error.message)[:_MOST_WORDS]
+
+
+def context_is_too_long(status: int, body: bytes) -> bool:
+    """Whether the request was refused because the model has no room for it: a larger one may have."""
+    return status in _STATUSES and (
+        any(code in body for code in _TOO_LONG_CODES) or _TOO_LONG_WORDS.search(body[:4096]) is not None
+    )

@@ -1,0 +1,173 @@
+"""What of an answer a client has by now: read from the events of a stream in OpenAI's format, before they are sent.
+
+Every event is checked here: one that is no JSON, or says that the provider failed, is held back, so that somebody else
+can go on from what was sent before it.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from merit_dataplane.wire.openai_response import decoded
+
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_ABSENT = msgspec.Raw(b"")
+_MOST_TEXT = 1024 * 1024
+"""Characters of an answer beyond which it is not continued: nobody takes so long a beginning."""
+
+
+class _Delta(msgspec.Struct, gc=False):
+    content: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    tool_calls: msgspec.Raw = _ABSENT
+    function_call: msgspec.Raw = _ABSENT
+    refusal: Any = None
+    audio: msgspec.Raw = _ABSENT
+    provider_blocks: msgspec.Raw = _ABSENT
+
+
+class _Choice(msgspec.Struct, gc=False):
+    index: int = 0
+    delta: _Delta | None = None
+    text: Any = None
+    finish_reason: Any = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: list[_Choice] | None = None
+    error: msgspec.Raw = _ABSENT
+    native: msgspec.Raw = _ABSENT
+    """See `passenger`: the client gets this, and nobody else can go on from it."""
+
+
+_chunk = msgspec.json.Decoder(_Chunk)
+
+
+def _said(raw: msgspec.Raw) -> bool:
+    return raw is not _ABSENT and bytes(raw) not in (b"null", b"[]", b"{}", b'""')
+
+
+class Progress:
+    """Of one answer, over all attempts that write it."""
+
+    __slots__ = ("_length", "_pieces", "calls", "error", "finished", "fixed", "malformed", "started")
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._length = 0
+        self.started = False
+        """Something of an answer has come: text, a thought, a call, an end."""
+        self.finished = False
+        """The model has said why it ended, or an answer without choices has come."""
+        self.calls = False
+        """Something of a tool call has come."""
+        self.fixed = False
+        """Something has come that nobody else can go on from: several choices, sound, a refusal."""
+        self.error = b""
+        """The provider's own error event."""
+        self.malformed = False
+        """An event is no JSON."""
+
+    @property
+    def text(self) -> str:
+        """All text so far."""
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0] if self._pieces else ""
+
+    @property
+    def broken(self) -> bool:
+        """Whether an event was held back: nothing after it can be sent."""
+        return self.malformed or bool(self.error)
+
+    def renewed(self) -> None:
+        """Another attempt goes on: its own faults and end are to come."""
+        self.error, self.malformed, self.started, self.finished = b"", False, False, False
+
+    def feed(self, data: bytes) -> bytes:
+        """Whole events in, those that may be sent out."""
+        if b"\r" in data:
+            return self._feed_any(data)
+        start = 0
+        for event in data.split(b"\n\n"):
+            size = len(event) + 2
+            plain = event[:7] == b"data: {" and b"\n" not in event
+            if not (self._read(event[6:]) if plain else self._other(event)):
+                return self._held_back(data, start, start + size)
+            start += size
+        return data
+
+    def _feed_any(self, data: bytes) -> bytes:
+        """The same, for line ends of any kind."""
+        start = 0
+        for end in _BLANK_LINE.finditer(data):
+            if not self._other(data[start : end.start()]):
+                return self._held_back(data, start, end.end())
+            start = end.end()
+        return data
+
+    def _other(self, event: bytes) -> bool:
+        payload = b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
+        return not payload or payload == b"[DONE]" or self._read(payload)
+
+    def _held_back(self, data: bytes, start: int, end: int) -> bytes:
+        if self.error:
+            self.error = data[start:end]
+        return data[:start]
+
+    def _read(self, payload: bytes) -> bool:
+        """Whether the event may be sent."""
+        try:
+            chunk = _chunk.decode(payload)
+        except (msgspec.ValidationError, RecursionError):
+            return self._unusual(payload)
+        except msgspec.DecodeError:
+            self.malformed = True
+            return False
+        if chunk.error is not _ABSENT and _said(chunk.error):
+            self.error = payload
+            return False
+        if chunk.native is not _ABSENT:
+            self.fixed = True
+        if chunk.choices:
+            for choice in chunk.choices:
+                self._choice(choice)
+        return True
+
+    def _choice(self, choice: _Choice) -> None:
+        if choice.finish_reason is not None:
+            self.started = self.finished = True
+        delta = choice.delta
+        if delta is None:
+            if choice.text:
+                self._says(choice.text, choice.index)
+            return
+        if delta.content:
+            self._says(delta.content, choice.index)
+        elif delta.reasoning_content or delta.reasoning:
+            self.started = True
+        if _said(delta.tool_calls) or _said(delta.function_call):
+            self.started = self.calls = True
+        if delta.refusal or _said(delta.audio) or _said(delta.provider_blocks):
+            self.started = self.fixed = True
+
+    def _says(self, text: Any, index: int) -> None:
+        self.started = True
+        if index or not isinstance(text, str):
+            self.fixed = True
+            return
+        self._pieces.append(text)
+        self._length += len(text)
+        if self._length > _MOST_TEXT:
+            self.fixed = True
+            self._pieces.clear()
+
+    def _unusual(self, payload: bytes) -> bool:
+        """JSON of another shape than we know: it is sent, and nobody else can go on from it."""
+        if decoded(payload) is None:
+            self.malformed = True
+            return False
+        self.started = self.fixed = True
+        return True
