@@ -1,6 +1,6 @@
 """A request that goes on from the beginning of its answer: an assistant message at the end has what was written so far.
 
-How vendors want it said differs (docs/adr/0015): a Provider's `assistantPrefix`. Protocols that are translated take the
+How vendors want it said differs (docs/adr/0017): a Provider's `assistantPrefix`. Protocols that are translated take the
 message at the end as it is.
 """
 
