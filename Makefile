@@ -63,10 +63,10 @@ bench-commitments: setup ## A month of a prepaid volume under four rules of paci
 bench-pairs: setup ## Rank every pair of a price list, write docs/pairs.md; ARGS='--data DIR'
 	$(BIN)/python bench/pairs.py $(ARGS)
 
-bench-failover bench-failover: setup ## The 16 faults of Failover Bench; ARGS=--install gets LiteLLM and Portkey first
+bench-failover: setup ## The 16 faults of Failover Bench; ARGS=--install gets LiteLLM and Portkey first
 	$(BIN)/python bench/failover/run.py $(ARGS)
 
-price-cut: setup ## Cut prices under load on a real Kubernetes, write docs/bench-failover price-cut.md
+price-cut: setup ## Cut prices under load on a real Kubernetes, write docs/price-cut.md
 	$(BIN)/python bench/price_cut.py $(ARGS)
 
 finsync: setup ## Replay two years of prices, write docs/finsync.md; ARGS='--data DIR' where the traces are

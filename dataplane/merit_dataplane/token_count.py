@@ -63,7 +63,7 @@ async def _told(client: UpstreamClient, bid: Bid, call: Call) -> int | None:
     dialect = dialect_for(provider.dialect, call, target.features)
     if dialect.asks is not Operation.COUNT_TOKENS:
         return None
-    url = provider.endpoints[0].urls[dialect.asks]
+    url = target.endpoints[0].urls[dialect.asks]
     body = dialect.request(call, target.model_json, target.max_output_tokens)
     headers: Mapping[str, str] = with_more(provider.headers, dialect.more_headers or {})
     response = None

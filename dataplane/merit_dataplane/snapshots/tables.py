@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-from urllib.parse import quote, quote_plus, urlencode
+from urllib.parse import quote, quote_plus
 
 import msgspec
 import re2
@@ -18,7 +18,6 @@ from merit_crds.snapshot import (
     Candidate,
     Commitment,
     ConsumerEntry,
-    Endpoint,
     GoogleToken,
     HeaderKey,
     ModelPrice,
@@ -43,6 +42,7 @@ from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.circuit import Circuit
 from merit_dataplane.resilience.retry_budget import RetryBudget
 from merit_dataplane.snapshots.current_price import CurrentPrice
+from merit_dataplane.snapshots.places import Place, place
 from merit_dataplane.snapshots.price_check import check_price, prices_caches
 from merit_dataplane.warmth.warmth import Warmth
 from merit_dataplane.wire.dialects import Dialect, dialect_of
@@ -53,19 +53,6 @@ _PATTERNS = re2.Options()
 _PATTERNS.log_errors = False
 _PATTERNS.max_mem = 1 << 20
 Headers = tuple[tuple[bytes, bytes], ...]
-
-
-class Place(NamedTuple):
-    """One endpoint of one provider, whatever the model. URLs may hold a key: they are never logged."""
-
-    name: str
-    urls: Mapping[Operation, str]
-    stream_urls: Mapping[Operation, str]
-    circuits: dict[str, Circuit]
-    """By model."""
-
-    def __repr__(self) -> str:
-        return f"Place({self.name})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -414,7 +401,7 @@ class Builder:
             key=key,
             seal=self._live.seal(key, secret.encode() or self._of_all()),
             dialect=dialect,
-            places=tuple(self._place(key, e, dialect, query) for e in entry.endpoints),
+            places=tuple(place(e, dialect, query, self._live.circuits(key, e.name, e.url)) for e in entry.endpoints),
             headers=headers,
             secrets=_spellings(secret),
             authentication=authentication,
@@ -438,12 +425,6 @@ class Builder:
             self._all = hashlib.sha256("\0".join(f"{ref} {value}" for ref, value in known).encode()).digest()
         return self._all
 
-    def _place(self, provider: str, endpoint: Endpoint, dialect: Dialect, query: list[tuple[str, str]]) -> Place:
-        urls = {operation: _url(endpoint.url, paths.whole, query) for operation, paths in dialect.paths.items()}
-        stream_urls = {operation: _url(endpoint.url, paths.stream, query) for operation, paths in dialect.paths.items()}
-        circuits = self._live.circuits(provider, endpoint.name, endpoint.url)
-        return Place(endpoint.name, urls, urls if urls == stream_urls else stream_urls, circuits)
-
     def _endpoints(self, key: str, provider: ProviderPlan, model: str) -> tuple[EndpointPlan, ...]:
         """Of one model; made once, however many tiers have it as a candidate."""
         found = self._places.get((key, model))
@@ -451,14 +432,14 @@ class Builder:
             several = len(provider.places) > 1
             found = self._places[key, model] = tuple(
                 EndpointPlan(
-                    name=place.name,
-                    urls=place.urls,
-                    stream_urls=place.stream_urls,
-                    circuit=place.circuits.setdefault(model, Circuit()),
-                    circuits=place.circuits,
+                    name=at.name,
+                    urls=at.urls,
+                    stream_urls=at.stream_urls,
+                    circuit=at.circuits.setdefault(model, Circuit()),
+                    circuits=at.circuits,
                     has_siblings=several,
                 )
-                for place in provider.places
+                for at in provider.places
             )
         return found
 
@@ -587,11 +568,6 @@ class Builder:
         for credential in entry.api_keys:
             digest = hashlib.sha256(self._credentials[credential.ref].encode()).digest()
             consumers.setdefault(digest, plan)
-
-
-def _url(base: str, path: str, query: list[tuple[str, str]]) -> str:
-    parameters = urlencode(query)
-    return f"{base}/{path}" + (("&" if "?" in path else "?") + parameters if parameters else "")
 
 
 def _spellings(key: str) -> tuple[bytes, ...]:

@@ -12,14 +12,13 @@ import msgspec
 from msgspec.structs import replace
 
 from merit_dataplane.dispatch.bid import Bid
-from merit_dataplane.snapshots.tables import RoutePlan
-from merit_dataplane.wire.anthropic_openai.plain import plain
-from merit_dataplane.wire.dialects import Dialect
+from merit_dataplane.snapshots.tables import RoutePlan, Target
 from merit_dataplane.wire.features import Feature
 from merit_dataplane.wire.openai_prefix import takes_prefix, with_prefix
 from merit_dataplane.wire.openai_progress import Progress
 from merit_dataplane.wire.openai_request import Call
 from merit_dataplane.wire.openai_splice import Splice
+from merit_dataplane.wire.plain import plain
 
 _PREFIX = int(Feature.ASSISTANT_PREFIX)
 
@@ -55,7 +54,7 @@ class Continuation:
     def adapt(self, bid: Bid) -> Call | None:
         """The request of a candidate that may go on; None for others."""
         target = bid.target
-        call = _in_openais_words(self._call, target.provider.dialect)
+        call = _in_openais_words(self._call, target)
         if self._anew:
             return call
         if not target.features & _PREFIX:
@@ -76,11 +75,12 @@ class Continuation:
         )
 
 
-def _in_openais_words(call: Call, dialect: Dialect) -> Call:
+def _in_openais_words(call: Call, target: Target) -> Call:
     """Never the client's own bytes: its stream goes on in the words in which it began."""
     if call.native is None:
         return call
-    return replace(plain(call) if dialect.knows_only_openais else call, native=None)
+    only = target.provider.dialect.knows_only_openais
+    return replace(plain(call, target.model_json) if only else call, native=None)
 
 
 def ways_on(route: RoutePlan, call: Call, sent: Sent) -> list[Continuation]:

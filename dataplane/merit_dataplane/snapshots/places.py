@@ -1,0 +1,37 @@
+"""Where a provider is: the URLs of each of its endpoints, made once and not per request. They may hold a key."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from merit_crds.snapshot import Endpoint
+from merit_dataplane.resilience.circuit import Circuit
+from merit_dataplane.wire.dialects import Dialect
+from merit_dataplane.wire.openai_request import Operation
+
+Query = Sequence[tuple[str, str]]
+
+
+class Place(NamedTuple):
+    """One endpoint of one provider, whatever the model. URLs may hold a key: they are never logged."""
+
+    name: str
+    urls: Mapping[Operation, str]
+    stream_urls: Mapping[Operation, str]
+    circuits: dict[str, Circuit]
+    """By model."""
+
+    def __repr__(self) -> str:
+        return f"Place({self.name})"
+
+
+def place(endpoint: Endpoint, dialect: Dialect, query: Query, circuits: dict[str, Circuit]) -> Place:
+    """Of an endpoint, with the parameters that every URL of its provider has."""
+    urls = {operation: _url(endpoint.url, paths.whole, query) for operation, paths in dialect.paths.items()}
+    stream_urls = {operation: _url(endpoint.url, paths.stream, query) for operation, paths in dialect.paths.items()}
+    return Place(endpoint.name, urls, urls if urls == stream_urls else stream_urls, circuits)
+
+
+def _url(base: str, path: str, query: Query) -> str:
+    parameters = urlencode(query)
+    return f"{base}/{path}" + (("&" if "?" in path else "?") + parameters if parameters else "")
