@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 import shutil
+import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,26 +27,26 @@ _TOOLS = "tools-mistral-large.json"
 
 
 @contextlib.asynccontextmanager
-async def _shop(folder: Path) -> AsyncIterator[Merit]:
-    """A gateway over a vendor that has one recording of each kind."""
+async def _shop(folder: Path, protocol: str = "OpenAI") -> AsyncIterator[Merit]:
+    """A gateway over a vendor that has one recording of each kind, or of another protocol all that there are."""
     recordings, resources = folder / "recordings", folder / "resources"
     recordings.mkdir()
     resources.mkdir()
     for name in (_PLAIN, _STREAM, _TOOLS):
         shutil.copyfile(_RECORDINGS / name, recordings / name)
+    limited = ("--recordings", recordings) if protocol == "OpenAI" else ()
     vendor = await asyncio.create_subprocess_exec(
-        MERIT, "fake-provider", "--listen", "127.0.0.1:0", "--recordings", recordings, "--api-key", PROVIDER_KEY,
-        stdout=PIPE, stderr=PIPE,
-    )  # fmt: skip
+        MERIT, "fake-provider", "--listen", "127.0.0.1:0", *limited, "--api-key", PROVIDER_KEY, stdout=PIPE, stderr=PIPE
+    )
     try:
         if vendor.stdout is None:
             raise AssertionError("it was given a pipe")
         found = re.search(rb"http://[\d.]+:\d+", await vendor.stdout.readline())
         if found is None:
             raise AssertionError("the vendor does not say where it is")
-        url = found[0].decode() + "/v1"
-        text = "\n---\n".join((CONSUMER, provider("vendor", url), prices("vendor", "1", "2"), route("vendor")))
-        (resources / "all.yaml").write_text(text)
+        url = found[0].decode() + _UNDER.get(protocol, "/v1")
+        offered = (provider("vendor", url, protocol=protocol), prices("vendor", "1", "2"), route("vendor"))
+        (resources / "all.yaml").write_text("\n---\n".join((CONSUMER, *offered)))
         async with merit_serve(resources) as merit:
             yield merit
     finally:
@@ -61,19 +62,27 @@ def _recorded(name: str) -> str:
     return "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"])
 
 
-@pytest.mark.parametrize("client", ["langchain", "llamaindex", "pydantic_ai", "instructor", "vercel", "openai"])
+_UNDER = {"Bedrock": "", "Cohere": "/v2"}
+_NODE = ["vercel", "openai", "responses-node", "anthropic-node"]
+_HERE_ALREADY = ["responses", "anthropic"]
+"""Libraries that other tests use, too."""
+
+
+@pytest.mark.parametrize("client", ["langchain", "llamaindex", "pydantic_ai", "instructor", *_HERE_ALREADY, *_NODE])
 async def test_a_client_works_unchanged(client: str, tmp_path: Path) -> None:
-    if client in {"vercel", "openai"}:
+    if client in _NODE:
         if shutil.which("npm") is None:
             pytest.skip("its packages come from npm, and there is none")
         folder = await asyncio.to_thread(node_with, "clients-node", _HERE / "node")
         command: list[Any] = ["node", folder / "clients.js"]
+    elif client in _HERE_ALREADY:
+        command = [sys.executable, _HERE / "python_clients.py"]
     else:
         python = await asyncio.to_thread(python_with, f"clients-{client}", _HERE / f"{client}.txt")
         command = [python, _HERE / "python_clients.py"]
     async with _shop(tmp_path) as merit:
         process = await asyncio.create_subprocess_exec(
-            *command, client, f"{merit.url}/v1", CONSUMER_KEY, stdout=PIPE, stderr=PIPE
+            *command, client.removesuffix("-node"), f"{merit.url}/v1", CONSUMER_KEY, stdout=PIPE, stderr=PIPE
         )
         out, err = await process.communicate()
         assert process.returncode == 0, err.decode()[-3000:]
@@ -84,4 +93,30 @@ async def test_a_client_works_unchanged(client: str, tmp_path: Path) -> None:
         await eventually(lambda: len(merit.log) >= 3, "requests are missing in the usage log")
         lines = [json.loads(line) for line in merit.log]
         assert {(line["status"], line["consumer"]) for line in lines} == {(200, "default/tests")}
+        assert got["tokens"] in {line.get("input_tokens", 0) + line["output_tokens"] for line in lines}
+
+
+@pytest.mark.parametrize("protocol", ["Bedrock", "Cohere"])
+@pytest.mark.parametrize("client", _HERE_ALREADY)
+async def test_a_client_in_front_of_a_vendor_of_a_third_protocol(client: str, protocol: str, tmp_path: Path) -> None:
+    async with _shop(tmp_path, protocol) as merit:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            _HERE / "python_clients.py",
+            client,
+            f"{merit.url}/v1",
+            CONSUMER_KEY,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        out, err = await process.communicate()
+        assert process.returncode == 0, err.decode()[-3000:]
+        got = json.loads(out.splitlines()[-1])
+        assert got["text"]
+        assert got["streamed"]
+        assert isinstance(got["tool"][1], dict)
+        await eventually(lambda: len(merit.log) >= 3, "requests are missing in the usage log")
+        lines = [json.loads(line) for line in merit.log]
+        assert {line["status"] for line in lines} == {200}
+        assert not any("estimated" in line for line in lines)
         assert got["tokens"] in {line.get("input_tokens", 0) + line["output_tokens"] for line in lines}

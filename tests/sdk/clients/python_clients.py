@@ -107,8 +107,48 @@ def instructor(base_url: str, key: str) -> Got:
     }
 
 
+def responses(base_url: str, key: str) -> Got:
+    import openai
+
+    client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0)
+    parameters: Any = {"type": "object", "properties": {"city": {"type": "string"}}}
+    tools: Any = [{"type": "function", "name": "get_weather", "parameters": parameters, "strict": False}]
+    answer = client.responses.create(model="chat", input=QUESTION)
+    with client.responses.stream(model="chat", input=QUESTION) as stream:
+        streamed = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+    called = client.responses.create(model="chat", input=QUESTION, tools=tools)
+    call = next(item for item in called.output if item.type == "function_call")
+    return {
+        "text": answer.output_text,
+        "tokens": answer.usage.total_tokens if answer.usage else 0,
+        "streamed": streamed,
+        "tool": [call.name, json.loads(call.arguments)],
+    }
+
+
+def anthropic(base_url: str, key: str) -> Got:
+    import anthropic as library
+
+    client = library.Anthropic(base_url=base_url.removesuffix("/v1"), api_key=key, max_retries=0)
+    tools: Any = [
+        {"name": "get_weather", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}
+    ]
+    asked: Any = {"model": "chat", "max_tokens": 200, "messages": [{"role": "user", "content": QUESTION}]}
+    answer = client.messages.create(**asked)
+    with client.messages.stream(**asked) as stream:
+        streamed = "".join(stream.text_stream)
+    called = client.messages.create(**asked, tools=tools)
+    call = next(block for block in called.content if block.type == "tool_use")
+    return {
+        "text": "".join(block.text for block in answer.content if block.type == "text"),
+        "tokens": answer.usage.input_tokens + answer.usage.output_tokens,
+        "streamed": streamed,
+        "tool": [call.name, call.input],
+    }
+
+
 CLIENTS: dict[str, Callable[[str, str], Got]] = {
-    client.__name__: client for client in (langchain, llamaindex, pydantic_ai, instructor)
+    client.__name__: client for client in (langchain, llamaindex, pydantic_ai, instructor, responses, anthropic)
 }
 
 if __name__ == "__main__":
