@@ -32,7 +32,7 @@ from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.openai_request import Call, Operation
 from merit_dataplane.wire.openai_response import with_cost
 from merit_dataplane.wire.openai_stream import StreamTranslator
-from merit_dataplane.wire.openai_whole import stream_of, whole_of
+from merit_dataplane.wire.openai_whole import is_whole, stream_of, whole_of
 
 if TYPE_CHECKING:
     from merit_dataplane.caching.shared_level import SharedLevel
@@ -357,7 +357,7 @@ def _kept(flight: Flight, wanted: Wanted, flown: Exchange) -> Entry | None:
     ):
         return None
     told = whole_of(whole, usage) if call.stream else whole
-    if told is None or not _served_again(told, call):
+    if told is None or not _served_again(told, call) or (call.operation in _STREAMS and not is_whole(told)):
         return None
     body, content_type = with_cost(told, _NOTHING, usage if flown.estimated else None), _JSON
     if call.stream and call.native is not None:  # what rides beside the translation is in no whole answer

@@ -74,6 +74,15 @@ def whole_of(stream: bytes, usage: Usage | None) -> bytes | None:
         return None
 
 
+def is_whole(body: bytes) -> bool:
+    """Whether a stream can be made of an answer: vendors err."""
+    try:
+        stream_of(body, wants_usage=True)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return False
+    return True
+
+
 def stream_of(body: bytes, *, wants_usage: bool) -> bytes:
     """The whole stream. Raises ValueError when the body is none of `whole_of`'s or of a provider's."""
     answer = _decode(body)

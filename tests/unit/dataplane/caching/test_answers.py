@@ -225,6 +225,17 @@ async def test_a_stream_with_what_no_whole_answer_could_say_is_not_kept() -> Non
     assert all(b"hologram" in a.content for a in answers)
 
 
+@pytest.mark.parametrize(
+    "choice",
+    [{}, {"index": 0, "message": None}, {"index": 0, "message": {"tool_calls": True}}, {"message": {}}],
+    ids=str,
+)
+async def test_an_answer_of_which_no_stream_can_be_made_is_not_kept(choice: dict[str, Any]) -> None:
+    body = {"choices": [{**choice, "finish_reason": "stop"}]}
+    async with over(says(json.dumps(body).encode()), route_extra="cache: {exact: {ttl: 60s}}") as merit:
+        assert [how(await merit.post(BODY)) for _ in range(2)] == ["miss", "miss"]
+
+
 async def test_an_answer_expires(vendors: Vendors) -> None:
     async with gateway(*cached(vendors, exact="ttl: 30ms")) as merit:
         await merit.post(BODY)
