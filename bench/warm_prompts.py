@@ -141,8 +141,11 @@ def replayed(requests: list[Request], scenario: Scenario, choose: Choose, *, war
             continue
         bid = choose(open_now)
         target = bid.target
-        target.provider.account.started(now)
-        target.provider.account.ended()
+        account = target.provider.account
+        if account.usage is not None:
+            account.usage.enter(0, 0, now, 0.0)
+        account.started()
+        account.ended()
         cached = vendors.setdefault(target.model, Vendor()).reads(request, now)
         usage = Usage(request.input - cached, request.output, cached)
         outcome.input += request.input

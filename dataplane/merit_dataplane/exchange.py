@@ -90,10 +90,10 @@ class Exchange:
     """One request. Lives as long as it does, belongs to one task."""
 
     __slots__ = (
-        "attempted", "attempts", "bid", "billed_at", "byline", "cache", "call", "charge", "consumer", "cost", "draws",
-        "endpoint", "error", "estimated", "failures", "first_token", "flown", "forced_tier", "grant", "id", "listed",
-        "loop", "lost", "lost_cost", "mid_stream", "placement", "prefix", "reserved", "route", "saved", "started",
-        "state_budget", "status", "tables", "target", "tier", "trace", "usage", "waits_for",
+        "attempted", "attempts", "bid", "billed_at", "body_bytes", "byline", "cache", "call", "charge", "consumer",
+        "cost", "draws", "endpoint", "error", "estimated", "failures", "first_token", "flown", "forced_tier", "grant",
+        "id", "listed", "loop", "lost", "lost_cost", "mid_stream", "placement", "prefix", "reserved", "route",
+        "saved", "started", "state_budget", "status", "tables", "target", "tier", "trace", "usage", "waits_for",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
@@ -120,14 +120,15 @@ class Exchange:
         self.reserved: Committed | None = None
         """What an attempt under way is expected to draw."""
         self.estimated = False
-        self.cache = ""
+        self.body_bytes = 0
+        """Of the request's body, as long as it is held."""
         self.grant: Grant | None = None
         """Its part of the consumer's account, where the consumer has limits."""
         self.forced_tier = ""
         """The tier that serves it whatever it is, since a budget is spent."""
         self.state_budget: Budget | None = None
         """How long it may still wait for Redis; made when it is first asked."""
-        self.placement = ""
+        self.cache = self.placement = self.error = ""
         self.saved = self.attempts = 0
         self.failures: list[str] = []
         self.lost: list[Lost] = []
@@ -136,7 +137,6 @@ class Exchange:
         """How a stream that broke off went on."""
         self.status = 0
         self.first_token = 0.0
-        self.error = ""
         self.flown: Exchange | None = None
         """The call that was made for this request and all like it: that one's account is this one's."""
 
@@ -303,6 +303,7 @@ class Exchange:
                 series.expected_cost += expected
                 series.cost_error += abs(expected - self.cost.total)
             series.estimated += self.estimated
+            self._correct(self.usage, now)
             if self.target is not None and self.status == 200 and not self.mid_stream:  # a part says nothing of wholes
                 self._learn(self.target, self.usage, now)
         if (
@@ -324,6 +325,12 @@ class Exchange:
             log.write(line)
         if self.trace is not None:
             self.trace.end(line, self.call)
+
+    def _correct(self, usage: Usage, now: float) -> None:
+        """The provider's tokens per minute: what was expected of this request makes room for what it took."""
+        if self.target is not None and self.bid is not None:
+            expected = self.bid.input + self.bid.output
+            self.target.provider.account.used(usage.input + usage.all_output, expected, now)
 
     def _learn(self, target: Target, usage: Usage, now: float) -> None:
         learned, seconds = target.learned, now - self.attempted  # what others took before it is not its own

@@ -1,6 +1,6 @@
 """The path of one request, top to bottom:
 
-    authenticate -> match -> cache -> admit -> classify -> dispatch -> attempt -> relay -> account
+    authenticate -> take turns -> match -> cache -> admit -> classify -> dispatch -> attempt -> relay -> account
 
 A request takes the tables of one snapshot at its start and keeps them: a push never changes a request half-way.
 """
@@ -16,6 +16,8 @@ from merit_dataplane.dispatch.legs import Leg, legs
 from merit_dataplane.exchange import CLIENT_GONE, Exchange
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.observability.usage_log import UsageLog
+from merit_dataplane.overload.bodies import Bodies
+from merit_dataplane.overload.turns import Turns
 from merit_dataplane.resilience.guard import Guard, Receive
 from merit_dataplane.snapshots.holder import SnapshotHolder
 from merit_dataplane.snapshots.tables import Headers, RoutePlan
@@ -23,6 +25,7 @@ from merit_dataplane.stages.admission import Admission
 from merit_dataplane.stages.answers import Answers
 from merit_dataplane.stages.failover import Failover
 from merit_dataplane.stages.intake import authenticate, in_force, read_body
+from merit_dataplane.stages.places import Places
 from merit_dataplane.stages.ranking import ranked
 from merit_dataplane.stages.relay import Relay
 from merit_dataplane.stages.rendering import Rendering
@@ -55,15 +58,19 @@ class RequestPath:
         cache: ExactStore,
         max_body_bytes: int,
         admission: Admission,
+        places: Places,
+        turns: Turns,
+        bodies: Bodies,
         tracing: "Tracing | None" = None,
         shared_cache: "SharedLevel | None" = None,
     ):
         self._holder, self._ledger, self._log, self.max_body_bytes = holder, ledger, log, max_body_bytes
         self._responses, self._admission, self._tracing = Responses(), admission, tracing
         self._answers = Answers(cache, ledger, self._responses, shared_cache)
-        self._failover = Failover(client, ledger)
+        self._failover = Failover(client, ledger, places)
         self._relay = Relay(self._responses)
         self._streams = StreamRelay(self._responses, self._failover, ledger)
+        self._turns, self.bodies = turns, bodies
 
     @property
     def draining(self) -> bool:
@@ -113,6 +120,7 @@ class RequestPath:
             self._ledger.in_flight -= 1
             if exchange.grant is not None:
                 self._admission.settle(exchange, exchange.grant)
+            self.bodies.give(exchange.body_bytes)
             if exchange.flown is None:
                 exchange.close(self._ledger, self._log)
 
@@ -122,7 +130,10 @@ class RequestPath:
         headers: Headers = scope["headers"]
         tables = in_force(exchange)
         consumer = exchange.consumer = authenticate(tables, headers)
-        body = await read_body(receive, self.max_body_bytes)
+        if self._turns.late:
+            await self._turns.enter(consumer.key)
+        body = await read_body(receive, self.max_body_bytes, self.bodies)
+        exchange.body_bytes = len(body)
         call = exchange.call = client.parse(body, headers)
         route = consumer.routes.get(call.model)
         further: tuple[Leg, ...] = ()

@@ -23,6 +23,7 @@ from merit_dataplane.commitments.disk import CommitmentDisk, hear_mounted
 from merit_dataplane.feedback.book import Book, OwnBook
 from merit_dataplane.feedback.disk import FeedbackDisk
 from merit_dataplane.feedback.recorder import Recorder
+from merit_dataplane.limits.decisions import Decisions
 from merit_dataplane.limits.disk import BudgetDisk
 from merit_dataplane.limits.fleet import Fleet
 from merit_dataplane.live import Live
@@ -30,6 +31,8 @@ from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.observability.log_files import FolderSink
 from merit_dataplane.observability.metrics import registry
 from merit_dataplane.observability.usage_log import Sink, StreamSink, UsageLog
+from merit_dataplane.overload.bodies import Bodies
+from merit_dataplane.overload.turns import Turns
 from merit_dataplane.redis_settings import RedisSettings
 from merit_dataplane.request_path import RequestPath
 from merit_dataplane.servers import admin_server, bind, data_server, start
@@ -39,6 +42,7 @@ from merit_dataplane.snapshots.holder import SnapshotHolder
 from merit_dataplane.snapshots.last_good import LastGoodDisk, restore
 from merit_dataplane.snapshots.receiver import Receiver
 from merit_dataplane.stages.admission import Admission
+from merit_dataplane.stages.places import Places
 from merit_dataplane.upstream.http1_client import Http1Client
 
 if TYPE_CHECKING:
@@ -60,7 +64,8 @@ class Gateway:
     ledger: Ledger
     usage_log: UsageLog | None
     fleet: Fleet
-    admission: Admission
+    decisions: Decisions
+    turns: Turns
     recorder: Recorder
     purger: Purger
     state: "SharedState | None" = None
@@ -75,7 +80,8 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
     state = _shared_state(settings.redis) if settings.redis else None
     tracing = _tracing(settings.traces_url, settings.pod) if settings.traces_url else None
     fleet = Fleet()
-    admission = Admission(fleet, ledger, state)
+    turns = Turns(ledger)
+    decisions = Decisions(fleet, ledger, state)
     shared_cache = _shared_cache(settings, state) if state is not None else None
     path = RequestPath(
         holder=holder,
@@ -84,14 +90,30 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
         log=usage_log,
         cache=ExactStore(settings.cache_bytes),
         max_body_bytes=settings.max_body_bytes,
-        admission=admission,
+        admission=Admission(decisions, ledger),
+        places=Places(decisions),
+        turns=turns,
         tracing=tracing,
         shared_cache=shared_cache,
+        bodies=Bodies(settings.body_memory_bytes, ledger),
     )
     book = _shared_book(state, holder.live) if state is not None else OwnBook(holder.live.tallies)
     recorder = Recorder(holder, ledger, book, FeedbackDisk(settings.state_dir) if settings.state_dir else None)
     purger = _purger(path, state)
-    return Gateway(holder, path, client, ledger, usage_log, fleet, admission, recorder, purger, state, tracing)
+    return Gateway(
+        holder=holder,
+        path=path,
+        client=client,
+        ledger=ledger,
+        usage_log=usage_log,
+        fleet=fleet,
+        decisions=decisions,
+        turns=turns,
+        recorder=recorder,
+        purger=purger,
+        state=state,
+        tracing=tracing,
+    )
 
 
 def _tracing(endpoint: str, pod: str) -> "Tracing":
@@ -167,12 +189,7 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(gateway.client.close)
-        stack.callback(gateway.holder.live.authentications.close)
-        if gateway.state is not None:
-            gateway.state.start()
-            stack.push_async_callback(gateway.state.close)
-        stack.callback(gateway.admission.close)
+        _begin(gateway, stack)
         listener, admin_listener = bind(settings.listen), bind(settings.admin_listen)
         disk = LastGoodDisk(settings.state_dir) if settings.state_dir else None
         budgets = BudgetDisk(settings.state_dir, gateway.holder.live.consumers) if settings.state_dir else None
@@ -217,6 +234,18 @@ async def run(settings: Settings) -> None:
     log.info("stopped")
 
 
+def _begin(gateway: Gateway, stack: AsyncExitStack) -> None:
+    """Starts what works in the background, and leaves to the stack how it ends."""
+    stack.push_async_callback(gateway.client.close)
+    stack.callback(gateway.holder.live.authentications.close)
+    if gateway.state is not None:
+        gateway.state.start()
+        stack.push_async_callback(gateway.state.close)
+    stack.callback(gateway.decisions.close)
+    gateway.turns.start()
+    stack.callback(gateway.turns.close)
+
+
 def _keep_commitments(settings: Settings, gateway: Gateway, stack: AsyncExitStack) -> list[asyncio.Task[None]]:
     """What was drawn before this process began, and what it and the others draw: on disk, through Redis."""
     accounts, tasks = gateway.holder.live.commitments, []
@@ -248,7 +277,7 @@ def _admin_app(settings: Settings, gateway: Gateway, disk: LastGoodDisk | None) 
         holder=gateway.holder,
         receiver=receiver,
         token=token,
-        registry=registry(gateway.ledger, gateway.holder, gateway.usage_log, gateway.state),
+        registry=registry(gateway.ledger, gateway.holder, gateway.usage_log, gateway.state, gateway.turns),
         draining=lambda: gateway.path.draining,
         state=gateway.state,
         fleet=gateway.fleet,

@@ -29,18 +29,18 @@ def settings(url: str) -> RedisSettings:
     return RedisSettings(RedisAddress.parse(url), budget_seconds=2.0)
 
 
-def resources(url: str, extra: str) -> tuple[str, ...]:
-    """One vendor, two tiers: `main`, and `cheap` at a tenth of the price."""
+def resources(url: str, extra: str, vendor: str = "") -> tuple[str, ...]:
+    """One vendor, two tiers: `main`, and `cheap` at a tenth of the price. `vendor` are more fields of its spec."""
     tier = "[{{name: {}, candidates: [{{provider: {{name: {}}}, model: {}-model}}]}}".format
     main, cheap = tier("main", "vendor", "vendor"), tier("cheap", "discount", "discount")
     tiers = f"{main[:-1]}, when: [{{inputTokens: {{below: 1000000}}}}]}}, {cheap[1:]}]"
     return (
-        provider("vendor", url),
+        provider("vendor", url, extra=vendor),
         provider("discount", url),
         prices("vendor", "1", "2"),
         prices("discount", "0.1", "0.2"),
         route_of(tiers),
-        consumer(extra),
+        consumer(extra) if extra else CONSUMER,
     )
 
 
@@ -50,13 +50,14 @@ async def limited(
     *,
     redis: str = "",
     script: Script | None = None,
+    vendor: str = "",
     before: Callable[[Gateway], None] = lambda _: None,
 ) -> AsyncIterator[Running]:
     """A gateway; with Redis once that is asked."""
     answers = script or says(json.dumps(ANSWER).encode())
     async with scripted(answers) as url, gateway(redis=settings(redis) if redis else None) as merit:
         before(merit.parts)
-        merit.documents = resources(url, extra)
+        merit.documents = resources(url, extra, vendor)
         await merit.apply(*merit.documents)
         state = merit.parts.state
         if state is not None:

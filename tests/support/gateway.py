@@ -119,6 +119,7 @@ async def gateway(  # settings
     admin_at: tuple[str, int] = ("127.0.0.1", 0),
     alone: bool = True,
     cache_key_file: Path | None = None,
+    body_memory_bytes: int = 256 * 1024 * 1024,
 ) -> AsyncIterator[Running]:
     """A gateway with these resources (none: no snapshot yet). At its end nothing may be in flight, and no task left.
 
@@ -131,6 +132,7 @@ async def gateway(  # settings
         admin_listen=here,
         max_body_bytes=max_body_bytes,
         pod="pod-under-test",
+        body_memory_bytes=body_memory_bytes,
         state_dir=state_dir,
         redis=redis,
         traces_url=traces_url,
@@ -144,7 +146,7 @@ async def gateway(  # settings
         holder=parts.holder,
         receiver=None if standalone else receiver,
         token=token,
-        registry=registry(parts.ledger, parts.holder, parts.usage_log, parts.state),
+        registry=registry(parts.ledger, parts.holder, parts.usage_log, parts.state, parts.turns),
         draining=lambda: parts.path.draining,
         state=parts.state,
         fleet=parts.fleet,
@@ -167,7 +169,8 @@ async def gateway(  # settings
             stack.push_async_callback(asyncio.wait, [following])
             stack.callback(following.cancel)
         stack.push_async_callback(parts.path.close)
-        stack.callback(parts.admission.close)
+        stack.callback(parts.decisions.close)
+        stack.callback(parts.turns.close)
         data_config = data_server(create_app(parts.path, parts.holder, parts.recorder, parts.client), settings).config
         port = await stack.enter_async_context(serving(data_config))
         admin_config = uvicorn.Config(

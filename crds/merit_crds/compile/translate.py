@@ -92,6 +92,7 @@ def _provider(resource: Resource, spec: ProviderSpec) -> Entry | tuple[Problem, 
         concurrent_requests=(limits and limits.concurrent_requests) or 0,
         requests_per_minute=(limits and limits.requests_per_minute) or 0,
         assistant_prefix=spec.assistant_prefix,
+        tokens_per_minute=(limits and limits.tokens_per_minute) or 0,
     )
 
 

@@ -41,9 +41,9 @@ class ProviderEntry(Entry, frozen=True):
     idle_ms: int = 15_000
     total_ms: int = 120_000
     concurrent_requests: int = 0
-    """Per pod; 0 is no limit."""
     requests_per_minute: int = 0
-    """Per pod; 0 is no limit."""
+    tokens_per_minute: int = 0
+    """Of all pods together; 0 is no limit."""
     assistant_prefix: str = "LastMessage"
     """How the beginning of an answer is given: also PrefixField, ContinueFinalMessage."""
 

@@ -66,11 +66,17 @@ class ProviderTimeouts(Part):
 
 
 class Limits(Part):
-    """What Merit never exceeds at this provider. Counted in each data-plane pod by itself."""
+    """What Merit never exceeds at this provider: all data-plane pods together."""
 
-    concurrent_requests: int | None = Field(default=None, ge=1, le=100_000, description="Requests in flight per pod.")
+    concurrent_requests: int | None = Field(default=None, ge=1, le=100_000, description="Requests in flight.")
     requests_per_minute: int | None = Field(
-        default=None, ge=1, le=10_000_000, description="Requests per minute per pod."
+        default=None, ge=1, le=10_000_000, description="Requests in any 60 seconds."
+    )
+    tokens_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000_000,
+        description="Tokens in any 60 seconds, input and output, as expected before the call and corrected after it.",
     )
 
 

@@ -59,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-body", type=_mebibytes, default=50, metavar="MIB", help="longest request body, default 50"
     )
     parser.add_argument(
+        "--body-memory",
+        type=_mebibytes,
+        default=256,
+        metavar="MIB",
+        help="most bytes of request bodies held at once, default 256; beyond that requests get 503",
+    )
+    parser.add_argument(
         "--cache", type=_mebibytes, default=64, metavar="MIB", help="size of the exact cache, default 64"
     )
     parser.add_argument(
@@ -129,6 +136,7 @@ def run(args: argparse.Namespace) -> int:
         usage_log_file_seconds=args.usage_log_seconds,
         usage_log_keep_bytes=args.usage_log_keep * 1024 * 1024,
         max_body_bytes=args.max_body * 1024 * 1024,
+        body_memory_bytes=args.body_memory * 1024 * 1024,
         cache_bytes=args.cache * 1024 * 1024,
         cache_key_file=args.cache_key_file,
         ambient_namespaces=tuple(args.ambient_credentials or (() if args.from_operator else ("*",))),

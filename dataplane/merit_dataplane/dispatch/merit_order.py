@@ -105,10 +105,7 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | 
         ):
             standing, reason = _INCAPABLE, _incapable(target, call)
         elif (
-            now < account.cooling_until
-            or account.concurrent
-            or account.per_minute
-            or target.endpoints[0].circuit.open_until
+            now < account.cooling_until or now < account.watched_until or target.endpoints[0].circuit.open_until
         ) and (reason := _unavailable(target, now)):
             standing = _UNAVAILABLE
         elif (has_ceiling or (floor and target.accuracy.counts < floor)) and (miss := _misses(tier, target, call, now)):

@@ -1,13 +1,14 @@
-"""One consumer as this pod knows it: what it uses now, what it has spent, and what it may.
+"""One consumer, or one provider, as this pod knows it: what is used now, what was spent, and what may be.
 
 `now` is `loop.time()`, `wall` seconds since 1970, money pico-dollars.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from merit_crds.pricing.zones import zone
-from merit_crds.snapshot import Budget, ConsumerEntry
+from merit_crds.snapshot import Budget, ConsumerEntry, ProviderEntry
 from merit_dataplane.limits.calendar import Span, span_at
 from merit_dataplane.limits.window import Window
 
@@ -35,6 +36,12 @@ class Limits:
         """None where there are none: such a consumer costs nothing more."""
         made = cls(entry.requests_per_minute, entry.tokens_per_minute, entry.concurrent_requests, entry.budgets)
         return made if made.requests or made.tokens or made.concurrent or made.budgets else None
+
+    @classmethod
+    def of_provider(cls, entry: ProviderEntry) -> "Limits | None":
+        """The same of a Provider."""
+        made = cls(entry.requests_per_minute, entry.tokens_per_minute, entry.concurrent_requests, ())
+        return made if made.requests or made.tokens or made.concurrent else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +96,17 @@ class Spending:
         return self._known_own + max(0, self.terms.amount - self._known_total) // pods - self.spent
 
 
-class ConsumerAccount:
-    """Outlives snapshots. `dirty`: something has changed that the other pods don't know yet."""
+def _nobody(_: object) -> None:
+    pass
+
+
+class UsageAccount:
+    """Outlives snapshots."""
 
     __slots__ = (
         "_closed",
         "budgets",
-        "dirty",
+        "changed",
         "in_flight",
         "key",
         "limits",
@@ -114,7 +125,8 @@ class ConsumerAccount:
         self.budgets = [Spending(terms) for terms in limits.budgets]
         self.settled_tokens = 0
         """Corrections of expected tokens that the other pods don't know yet."""
-        self.dirty = False
+        self.changed: Callable[[UsageAccount], None] = _nobody
+        """Is told when something has ended that the other pods don't know yet."""
         self._closed: dict[Limit, float] = {}
         """Until when all pods together have no room, as the script said last."""
 
@@ -175,6 +187,32 @@ class ConsumerAccount:
             return Refusal(Limit.CONCURRENT, 1.0)
         return None
 
+    def closed(self, now: float) -> Refusal | None:
+        """Whether one more would surely be refused, as `surely_refuses` for one that has not entered."""
+        for limit, until in self._closed.items():
+            if now < until:
+                return Refusal(limit, until - now)
+        limits = self.limits
+        if limits.requests and self.requests.look(now) >= limits.requests:
+            return Refusal(Limit.REQUESTS, self.requests.wait(self.requests.total - limits.requests + 1, now))
+        if limits.tokens and self.tokens.look(now) >= limits.tokens:
+            return Refusal(Limit.TOKENS, self.tokens.wait(self.tokens.total - limits.tokens + 1, now))
+        if limits.concurrent and self.in_flight >= limits.concurrent:
+            return Refusal(Limit.CONCURRENT, 1.0)
+        return None
+
+    def leave(self) -> None:
+        """A request that had entered is over."""
+        if self.in_flight:
+            self.in_flight -= 1
+            self.changed(self)
+
+    def correct(self, tokens: int, now: float) -> None:
+        """It took so many tokens more than was expected, or fewer."""
+        self.tokens.add(tokens, now)
+        self.settled_tokens += tokens
+        self.changed(self)
+
     def heard(self, refusal: Refusal, now: float) -> None:
         """All pods together have no room: nobody needs to ask again before there is."""
         if refusal.limit in {Limit.REQUESTS, Limit.TOKENS}:
@@ -186,7 +224,7 @@ class Grant:
 
     __slots__ = ("account", "cost", "remaining", "tokens")
 
-    def __init__(self, account: ConsumerAccount, tokens: int, cost: int):
+    def __init__(self, account: UsageAccount, tokens: int, cost: int):
         self.account, self.tokens, self.cost = account, tokens, cost
         self.remaining: tuple[int, int] = (0, 0)
         """Requests and tokens that were left in the minute after this one."""
@@ -208,13 +246,12 @@ class Grant:
     def settle(self, tokens: int, cost: int, now: float, wall: float) -> None:
         """It is over, and has used so much."""
         account = self.account
-        account.in_flight -= 1
         account.reserved -= self.cost
-        account.tokens.add(tokens - self.tokens, now)
-        account.settled_tokens += tokens - self.tokens
         for budget in account.budgets:
             budget.look(wall)
             budget.spent += cost
+        account.leave()
+        account.correct(tokens - self.tokens, now)
 
 
 def share(limit: int, pods: int) -> int:

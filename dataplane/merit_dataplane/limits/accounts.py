@@ -3,7 +3,7 @@
 import time
 from collections.abc import Container, Iterator, Mapping
 
-from merit_dataplane.limits.account import ConsumerAccount, Limits, Spending
+from merit_dataplane.limits.account import Limits, Spending, UsageAccount
 
 Spent = dict[str, dict[str, int]]
 """Pico-dollars by consumer and period."""
@@ -13,21 +13,21 @@ class ConsumerAccounts:
     """Outlives snapshots. Bounded by what the snapshot names."""
 
     def __init__(self) -> None:
-        self._accounts: dict[str, ConsumerAccount] = {}
+        self._accounts: dict[str, UsageAccount] = {}
         self._inherited: Mapping[str, Mapping[str, int]] = {}
 
-    def __iter__(self) -> Iterator[ConsumerAccount]:
+    def __iter__(self) -> Iterator[UsageAccount]:
         return iter(self._accounts.values())
 
     def inherit(self, spent: Mapping[str, Mapping[str, int]]) -> None:
         """What forerunners on this disk have spent; called before the first snapshot."""
         self._inherited = spent
 
-    def of(self, consumer: str, limits: Limits) -> ConsumerAccount:
+    def of(self, consumer: str, limits: Limits) -> UsageAccount:
         """A consumer's account, with the limits that it had first; `renew` changes them."""
         found = self._accounts.get(consumer)
         if found is None:
-            found = self._accounts[consumer] = ConsumerAccount(consumer, limits)
+            found = self._accounts[consumer] = UsageAccount(consumer, limits)
             self._look(found)
         return found
 
@@ -51,7 +51,7 @@ class ConsumerAccounts:
             if (found := {period_of(b): b.spent for b in account.budgets if b.spent and b.span.end > now})
         }
 
-    def _look(self, account: ConsumerAccount) -> None:
+    def _look(self, account: UsageAccount) -> None:
         told = self._inherited.get(account.key, {})
         for budget in account.budgets:
             if not budget.span.end:

@@ -15,7 +15,7 @@ Money is in nano-dollars there: Lua's numbers are exact up to 2^53, which is 9 m
 
 import secrets
 
-from merit_dataplane.limits.account import ConsumerAccount, Grant, Limit, Refusal, Spending
+from merit_dataplane.limits.account import Grant, Limit, Refusal, Spending, UsageAccount
 from merit_dataplane.limits.accounts import period_of
 from merit_dataplane.shared_state.script import Script
 
@@ -132,14 +132,13 @@ class Fleet:
         """Data-plane pods, as the operator says."""
         self._seq = 0
 
-    def arguments(self, account: ConsumerAccount, grant: Grant | None, checked: int) -> list[str | int]:
+    def arguments(self, account: UsageAccount, grant: Grant | None, checked: int) -> list[str | int]:
         """What the script is given for a request, or with None for a report. `checked`: bits of budgets that refuse."""
         self._seq += 1
         limits = account.limits
         tokens = account.settled_tokens
         if grant is None:
             account.settled_tokens = 0
-            account.dirty = False
         asks, expected, cost = (0, tokens, 0) if grant is None else (1, grant.tokens, grant.cost // _NANO)
         keep = _DAY_MS * (33 if any(b.terms.months for b in account.budgets) else 2)
         made: list[str | int] = [
@@ -152,7 +151,7 @@ class Fleet:
         return made
 
     @staticmethod
-    def asked(account: ConsumerAccount) -> Asked:
+    def asked(account: UsageAccount) -> Asked:
         """What this pod has spent at the moment of asking, for `understood`."""
         return [(budget, budget.span.end, budget.spent) for budget in account.budgets]
 

@@ -72,6 +72,8 @@ class Ledger:
     """By route, tier, provider, model, and why that one was first instead of the cheapest."""
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By consumer and the limit that it had reached."""
+    shed: Counter[str] = field(default_factory=Counter)
+    """Requests that this pod had no room for, by what was full."""
     admissions: Counter[str] = field(default_factory=Counter)
     """Of consumers that have limits: decided `shared`, for all pods, or `alone`, by this pod's share."""
     feedback: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)

@@ -16,6 +16,7 @@ from merit_dataplane.feedback.resolve import place_of
 from merit_dataplane.observability.commitment_metrics import CommitmentCollector
 from merit_dataplane.observability.ledger import SECONDS, Histogram, Ledger, Series
 from merit_dataplane.observability.usage_log import UsageLog
+from merit_dataplane.overload.turns import Turns
 from merit_dataplane.snapshots.holder import SnapshotHolder
 
 if TYPE_CHECKING:
@@ -27,8 +28,16 @@ LABELS = ("route", "tier", "provider", "model", "consumer")
 class LedgerCollector(Collector):
     """Reads the ledger, the snapshot holder, and how the usage log and the shared state fare."""
 
-    def __init__(self, ledger: Ledger, holder: SnapshotHolder, usage_log: UsageLog | None, state: "SharedState | None"):
+    def __init__(
+        self,
+        ledger: Ledger,
+        holder: SnapshotHolder,
+        usage_log: UsageLog | None,
+        state: "SharedState | None",
+        turns: Turns | None = None,
+    ):
         self._ledger, self._holder, self._usage_log, self._state = ledger, holder, usage_log, state
+        self._turns = turns
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
@@ -38,6 +47,8 @@ class LedgerCollector(Collector):
         yield from self._feedback()
         yield from self._snapshot()
         yield from self._log()
+        if self._turns is not None:
+            yield from _overload(self._ledger, self._turns)
         if self._state is not None:
             yield from _shared_state(self._state)
 
@@ -168,6 +179,19 @@ class LedgerCollector(Collector):
             yield from (written, dropped)
 
 
+def _overload(ledger: Ledger, turns: Turns) -> Iterator[Metric]:
+    shed = CounterMetricFamily(
+        "merit_shed", "Requests that this pod had no room for, by what was full.", labels=("reason",)
+    )
+    for reason, count in list(ledger.shed.items()):
+        shed.add_metric((reason,), count)
+    waiting = GaugeMetricFamily("merit_requests_waiting", "Requests that wait for their turn.")
+    waiting.add_metric((), turns.waiting)
+    lag = GaugeMetricFamily("merit_event_loop_lag_seconds", "By which the newest timer came late.")
+    lag.add_metric((), max(0.0, turns.lag))
+    yield from (shed, waiting, lag)
+
+
 def _consumers(ledger: Ledger, holder: SnapshotHolder) -> Iterator[Metric]:
     refusals = CounterMetricFamily(
         "merit_limit_refusals", "Requests refused since the consumer had reached a limit.", labels=("consumer", "limit")
@@ -238,13 +262,17 @@ def _histogram(
 
 
 def registry(
-    ledger: Ledger, holder: SnapshotHolder, usage_log: UsageLog | None = None, state: "SharedState | None" = None
+    ledger: Ledger,
+    holder: SnapshotHolder,
+    usage_log: UsageLog | None = None,
+    state: "SharedState | None" = None,
+    turns: Turns | None = None,
 ) -> CollectorRegistry:
     """A registry of one process's metrics, with the usual process figures."""
     from prometheus_client import PlatformCollector, ProcessCollector  # noqa: PLC0415 # only in a real process
 
     made = CollectorRegistry()
-    made.register(LedgerCollector(ledger, holder, usage_log, state))
+    made.register(LedgerCollector(ledger, holder, usage_log, state, turns))
     made.register(CommitmentCollector(holder.live.commitments))
     ProcessCollector(registry=made)
     PlatformCollector(registry=made)

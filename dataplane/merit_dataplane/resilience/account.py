@@ -1,28 +1,39 @@
-"""One account at one vendor, as this pod sees it: its limits, and how long it asked to be left alone."""
+"""One account at one vendor: its limits, what its own headers say of them, and how long it asked to be left alone."""
 
 from email.utils import parsedate_to_datetime
+from math import inf
+
+from merit_dataplane.limits.account import Limit, Limits, UsageAccount
+from merit_dataplane.resilience.allowance import Allowances, Header
 
 _LONGEST_COOLDOWN_SECONDS = 60.0
 _DEFAULT_COOLDOWN_SECONDS = 1.0
 _REFUSED_SECONDS = 60.0
 _LONGEST_SENSIBLE_SECONDS = 86_400.0
+_FIELDS = {
+    Limit.REQUESTS: "requestsPerMinute",
+    Limit.TOKENS: "tokensPerMinute",
+    Limit.CONCURRENT: "concurrentRequests",
+    Limit.BUDGET: "",
+}
 
 
 class AccountLimits:
-    """Counts what this pod sends to one Provider. Times are `loop.time()` seconds; a limit of 0 is none."""
+    """One Provider: what is sent to it, and what speaks against sending more. Times are `loop.time()` seconds."""
 
-    __slots__ = ("_count", "_why", "_window", "concurrent", "cooling_until", "credential", "in_flight", "per_minute")
+    __slots__ = ("_why", "allowances", "cooling_until", "credential", "in_flight", "usage", "watched_until")
 
     def __init__(self) -> None:
-        self.concurrent = 0
-        self.per_minute = 0
         self.in_flight = 0
         self.cooling_until = 0.0
-        self._window = 0
-        self._count = 0
         self._why = ""
         self.credential = ""
         """Fingerprint of the key: with another one, what was said of the old one no longer counts."""
+        self.usage: UsageAccount | None = None
+        """What all pods together send, where the Provider has limits."""
+        self.allowances = Allowances()
+        self.watched_until = 0.0
+        """Until then `full` may have something to say; `inf` where the Provider has limits."""
 
     def unavailable(self, now: float) -> str:
         """Why nothing should be sent now; empty when there is room."""
@@ -31,24 +42,44 @@ class AccountLimits:
         return self.full(now)
 
     def full(self, now: float) -> str:
-        """Which of our own limits is reached; empty when none is. Nothing is ever sent over these."""
-        if self.concurrent and self.in_flight >= self.concurrent:
-            return f"limits.concurrentRequests ({self.concurrent} per pod) reached"
-        if self.per_minute and self._window == int(now // 60) and self._count >= self.per_minute:
-            return f"limits.requestsPerMinute ({self.per_minute} per pod) reached"
+        """Which limit is surely reached, ours or one that the provider's headers told; empty when none is."""
+        if self.usage is not None and (refusal := self.usage.closed(now)) is not None:
+            return f"limits.{_FIELDS[refusal.limit]} reached"
+        if (wait := self.allowances.wait(now)) > 0:
+            return f"the provider says that its rate limit is reached, for {wait:.1f} s more"
         return ""
 
-    def started(self, now: float) -> None:
+    def limit(self, key: str, limits: Limits | None) -> None:
+        """A snapshot with these limits is in force; what was used stays used."""
+        self.watched_until = inf if limits is not None else self.allowances.until
+        if limits is None:
+            self.usage = None
+        elif self.usage is None:
+            self.usage = UsageAccount(key, limits)
+        else:
+            self.usage.renew(limits)
+
+    def heard(self, header: Header, now: float, epoch: float) -> None:
+        """The headers of a response. `epoch` is the wall clock in seconds."""
+        if self.allowances.read(header, now, epoch) and self.usage is None:
+            self.watched_until = self.allowances.until
+
+    def started(self) -> None:
         """A request goes out."""
         self.in_flight += 1
-        window = int(now // 60)
-        if window != self._window:
-            self._window, self._count = window, 0
-        self._count += 1
+        self.allowances.started()
 
     def ended(self) -> None:
         """A request is over."""
         self.in_flight -= 1
+        if self.usage is not None:
+            self.usage.leave()
+
+    def used(self, tokens: int, expected: int, now: float) -> None:
+        """An answer took so many tokens, where so many were expected."""
+        self.allowances.used(tokens)
+        if self.usage is not None:
+            self.usage.correct(tokens - expected, now)
 
     def rate_limited(self, now: float, retry_after: float | None) -> None:
         """The provider asked to wait. `retry_after` in seconds; None where it didn't say."""

@@ -35,7 +35,7 @@ from merit_dataplane.commitments.account import CommitmentAccount
 from merit_dataplane.commitments.check import check
 from merit_dataplane.feedback.answer_id import Byline, Labels, Seal
 from merit_dataplane.feedback.belief import Accuracy, Trust, believed
-from merit_dataplane.limits.account import ConsumerAccount, Limits
+from merit_dataplane.limits.account import Limits, UsageAccount
 from merit_dataplane.live import Learned, Live
 from merit_dataplane.metering.wins import Wins
 from merit_dataplane.resilience.account import AccountLimits
@@ -239,7 +239,7 @@ class ConsumerPlan:
 
     key: str
     routes: Mapping[str, RoutePlan]
-    account: ConsumerAccount | None
+    account: UsageAccount | None
     """What it has used; None where it has no limits."""
     cache_scope: tuple[bytes, ...]
     """What of the consumer is part of the keys of its own answers."""
@@ -349,7 +349,7 @@ class Builder:
         """Last, so that a snapshot which is refused changes nothing."""
         for key, provider in self._snapshot.providers.items():
             account = self._live.account(key)
-            account.concurrent, account.per_minute = provider.concurrent_requests, provider.requests_per_minute
+            account.limit(f"provider {key}", Limits.of_provider(provider))
             account.uses(
                 provider.api_key.fingerprint if provider.api_key is not None else repr(provider.authentication)
             )

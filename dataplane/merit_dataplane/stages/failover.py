@@ -13,6 +13,7 @@ from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.resilience.guard import Guard, Verdict
 from merit_dataplane.snapshots.tables import Headers, RoutePlan
 from merit_dataplane.stages.itinerary import Itinerary, Stop
+from merit_dataplane.stages.places import Places
 from merit_dataplane.stages.ranking import ranked
 from merit_dataplane.upstream.attempt import Attempt, AttemptFailedError, Stream, Whole, attempt
 from merit_dataplane.upstream.client import UpstreamClient
@@ -37,8 +38,8 @@ class Served(NamedTuple):
 class Failover:
     """Asks candidates in turn. One for all requests."""
 
-    def __init__(self, client: UpstreamClient, ledger: Ledger):
-        self._client, self._ledger = client, ledger
+    def __init__(self, client: UpstreamClient, ledger: Ledger, places: Places):
+        self._client, self._ledger, self._places = client, ledger, places
 
     async def answer_of_any(
         self, exchange: Exchange, chain: tuple[Leg, ...], headers: Headers, guard: Guard
@@ -113,6 +114,11 @@ class Failover:
                     continue
                 if not await _pause(stop.wait, guard):
                     continue
+            usage = provider.account.usage
+            if usage is not None and not await self._places.take(exchange, usage, stop.bid):
+                itinerary.skip(provider)
+                exchange.failures.append(f"{stop.bid.target.labels[2]}: own_limit")
+                continue
             made = Attempt(
                 stop.bid,
                 stop.endpoint,
@@ -144,7 +150,7 @@ class Failover:
         """`joins`: the answer goes on from another one, so that only a stream will do."""
         account = stop.bid.target.provider.account
         exchange.asks(stop.bid, stop.endpoint)
-        account.started(exchange.loop.time())
+        account.started()
         if exchange.trace is not None:
             made.traced = exchange.trace.headers()
         try:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 
 from merit_dataplane.exchange import CLIENT_GONE, Exchange
+from merit_dataplane.overload.bodies import Bodies
 from merit_dataplane.resilience.guard import Receive
 from merit_dataplane.snapshots.tables import ConsumerPlan, Headers, Tables
 from merit_dataplane.wire import errors
@@ -37,11 +38,14 @@ def authenticate(tables: Tables, headers: Headers) -> ConsumerPlan:
     raise errors.invalid_key()
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises RequestError (413, 408)."""
+async def read_body(receive: Receive, limit: int, bodies: Bodies | None = None) -> bytes:
+    """The whole body, which the caller gives back to `bodies`. Raises RequestError (413, 408, 503)."""
     message = await receive()  # the server ends a connection whose body doesn't begin
     if message["type"] == "http.request" and not message.get("more_body"):
-        return _bounded(message.get("body", b""), limit)
+        body = _bounded(message.get("body", b""), limit)
+        if bodies is not None:
+            bodies.take(len(body))
+        return body
     pieces: list[bytes] = []
     size = 0
     try:
@@ -49,14 +53,21 @@ async def read_body(receive: Receive, limit: int) -> bytes:
             while size <= limit:
                 if message["type"] == "http.disconnect":
                     raise RequestError(CLIENT_GONE, "the client has gone", kind="client_gone")
-                pieces.append(message.get("body", b""))
-                size += len(pieces[-1])
+                piece = message.get("body", b"")
+                if bodies is not None:
+                    bodies.take(len(piece))
+                pieces.append(piece)
+                size += len(piece)
                 if not message.get("more_body"):
-                    break
+                    return b"".join(pieces) if size <= limit else _bounded(b"".join(pieces), limit)
                 message = await receive()
-    except TimeoutError:
-        raise RequestError(408, f"The body did not arrive within {_BODY_SECONDS:.0f} s.") from None
-    return _bounded(b"".join(pieces), limit)
+            return _bounded(b"".join(pieces), limit)
+    except BaseException as error:
+        if bodies is not None:
+            bodies.give(size)
+        if isinstance(error, TimeoutError):
+            raise RequestError(408, f"The body did not arrive within {_BODY_SECONDS:.0f} s.") from None
+        raise
 
 
 def _bounded(body: bytes, limit: int) -> bytes:

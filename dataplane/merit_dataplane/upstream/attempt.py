@@ -145,6 +145,7 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
             headers = await authentication.headers(url, headers, body)
             once = once or not authentication.lasting
         response = await client.post(url, headers, body, provider.connect_seconds, once=once)
+        provider.account.heard(response.header, loop.time(), time.time())
         if response.status == 200 and made.call.stream:
             return await _open_stream(response, made, dialect, guard)
         answer = await _whole(response, made, dialect, guard)

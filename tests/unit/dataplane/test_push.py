@@ -289,7 +289,7 @@ async def test_a_refused_snapshot_changes_no_limit(merit: Running, good: Compile
     document["routes"]["default/chat"]["tiers"] = []
     changed = msgspec.json.encode(document, order="sorted")
     assert (await push(merit, changed, credentials=good.credentials, term=5)).status_code == 422
-    assert merit.parts.holder.live.account("default/cheap").concurrent == 0
+    assert merit.parts.holder.live.account("default/cheap").usage is None
 
 
 async def test_a_format_inside_that_differs_from_the_header(merit: Running, good: Compiled) -> None:

@@ -6,36 +6,64 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from merit_dataplane.limits.account import Limits
 from merit_dataplane.resilience.account import AccountLimits, retry_after_seconds
 
 
 def test_without_limits_there_is_room() -> None:
     account = AccountLimits()
     for _ in range(10_000):
-        account.started(0)
+        account.started()
     assert account.unavailable(0) == ""
+
+
+def limited(**limits: int) -> AccountLimits:
+    account = AccountLimits()
+    account.limit("provider a/b", Limits(**{"requests": 0, "tokens": 0, "concurrent": 0, **limits}, budgets=()))
+    return account
+
+
+def sent(account: AccountLimits, now: float, tokens: int = 0) -> None:
+    assert account.usage is not None
+    account.usage.enter(tokens, 0, now, 0.0)
+    account.started()
 
 
 def test_concurrent_requests() -> None:
-    account = AccountLimits()
-    account.concurrent = 2
-    account.started(0)
+    account = limited(concurrent=2)
+    sent(account, 0)
     assert account.unavailable(0) == ""
-    account.started(0)
-    assert "limits.concurrentRequests (2 per pod) reached" in account.unavailable(0)
+    sent(account, 0)
+    assert "limits.concurrentRequests reached" in account.unavailable(0)
     account.ended()
     assert account.unavailable(0) == ""
 
 
 def test_requests_per_minute() -> None:
-    account = AccountLimits()
-    account.per_minute = 3
+    account = limited(requests=3)
     for second in (60, 70, 80):
         assert account.unavailable(second) == ""
-        account.started(second)
+        sent(account, second)
         account.ended()
-    assert "limits.requestsPerMinute (3 per pod) reached" in account.unavailable(119)
-    assert account.unavailable(120) == ""
+    assert "limits.requestsPerMinute reached" in account.unavailable(119)
+    assert account.unavailable(122) == ""
+
+
+def test_tokens_per_minute_go_by_what_was_used() -> None:
+    account = limited(tokens=1000)
+    sent(account, 60, tokens=300)
+    assert account.unavailable(60) == ""
+    account.used(1100, 300, 61)
+    assert "limits.tokensPerMinute reached" in account.unavailable(61)
+
+
+def test_limits_that_are_taken_away_limit_nothing() -> None:
+    account = limited(concurrent=1)
+    sent(account, 0)
+    account.limit("provider a/b", None)
+    assert account.unavailable(0) == ""
+    account.ended()
+    assert account.in_flight == 0
 
 
 @pytest.mark.parametrize(("retry_after", "seconds"), [(None, 1), (0, 0), (7, 7), (60, 60), (3600, 60)])

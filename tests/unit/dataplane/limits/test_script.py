@@ -6,7 +6,7 @@ import time
 import pytest
 
 from merit_crds.snapshot import Budget
-from merit_dataplane.limits.account import ConsumerAccount, Grant, Limit, Limits, Refusal
+from merit_dataplane.limits.account import Grant, Limit, Limits, Refusal, UsageAccount
 from merit_dataplane.limits.fleet import ADMIT, Fleet
 from merit_dataplane.shared_state import Script, SharedState
 from tests.support.gateway import eventually
@@ -21,7 +21,7 @@ class Pod:
     """One process with one consumer's account."""
 
     def __init__(self, state: SharedState, limits: Limits):
-        self.state, self.fleet, self.account = state, Fleet(), ConsumerAccount("shop/web", limits)
+        self.state, self.fleet, self.account = state, Fleet(), UsageAccount("shop/web", limits)
         self.key = state.key("limits", "shop/web")
 
     async def admit(self, tokens: int = 0, cost: int = 0, checked: int = ALL) -> tuple[Grant, Refusal | None]:
