@@ -322,6 +322,31 @@ async def test_the_cache_keeps_what_was_asked_in_this_protocol() -> None:
     assert len(asked.asked) == 3
 
 
+async def test_what_anthropic_said_is_kept_and_said_again_as_it_was() -> None:
+    cassette = recorded("tools-with-multi-turn-streaming-conversations__2")
+    cached = "cache: {exact: {ttl: 60s}}"
+    async with over(streams(cassette.body), protocol="Anthropic", extra=cached) as (merit, asked), sdk(merit) as client:
+        got = []
+        for _ in range(2):
+            async with client.messages.stream(model="chat", max_tokens=100, messages=HELLO) as stream:
+                got.append([block.to_dict() for block in (await stream.get_final_message()).content])
+        lines = [json.loads(line) for line in merit.log_text().splitlines()]
+    assert [line["cache"] for line in lines] == ["miss", "hit"]
+    assert len(asked.asked) == 1
+    assert got[0] == got[1]
+    body = recorded("multiple-tool-calls-in-a-single-response__1").body
+    async with over(says(body), protocol="Anthropic", extra=cached) as (merit, asked), sdk(merit) as client:
+        first, again = [
+            (await client.messages.create(model="chat", max_tokens=100, messages=HELLO)).to_dict() for _ in range(2)
+        ]
+    assert len(asked.asked) == 1
+    for answer, free in ((first, False), (again, True)):
+        usage: Any = answer["usage"]
+        assert (usage.pop("cost") == 0) is free
+        usage.pop("cost_details")
+    assert first == again == json.loads(body)
+
+
 async def test_clients_of_anthropics_steer_too() -> None:
     async with vendor(says(CHAT)) as cheap, vendor(says(CHAT)) as dear:
         documents = [provider("a", cheap.url), provider("b", dear.url), prices("a", "1", "5"), prices("b", "2", "9"),

@@ -226,3 +226,11 @@ def test_text_that_is_no_unicode_is_no_text(content: bytes) -> None:
     body = b'{"model":"m","messages":[{"role":"user","content":' + content + b"}]}"
     with contextlib.suppress(RequestError):
         assert parse(Operation.CHAT, body).last_user_text() == ""
+
+
+@pytest.mark.parametrize(("size", "tokens"), [(20_000, 1000), (30_000_000, 100_000)])
+def test_a_file_counts_for_its_text_and_not_for_its_base64(size: int, tokens: int) -> None:
+    file = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64," + "A" * size}}
+    message = {"role": "user", "content": [{"type": "text", "text": "What does it say?"}, file]}
+    call = parse(Operation.CHAT, json.dumps({"model": "m", "messages": [message]}).encode())
+    assert tokens <= call.input_tokens < tokens + 100
