@@ -32,6 +32,8 @@ class CallPart(msgspec.Struct):
     id: str | None = None
     function: Function | None = None
     custom: Custom | None = None
+    extra_content: Any = None
+    """Google's: the signature of the thought before it."""
 
 
 class Delta(msgspec.Struct):
@@ -47,6 +49,7 @@ class Delta(msgspec.Struct):
     citations: list[Any] | None = None
     annotations: list[Any] | None = None
     provider_blocks: list[dict[str, Any]] | None = None
+    extra_content: Any = None
 
     def text(self) -> str:
         """Its text; of Mistral's parts that of those that are text."""
@@ -87,6 +90,14 @@ class Chunk(msgspec.Struct):
 
 
 _chunk = msgspec.json.Decoder(Chunk)
+
+
+def signed(extra_content: Any, call: str) -> list[dict[str, Any]]:
+    """Gemini's signature as a detail of the call that it belongs to, or of the text where `call` is empty."""
+    match extra_content:
+        case {"google": {"thought_signature": str(signature)}}:
+            return [{"type": "reasoning.encrypted", "data": signature, "id": call, "format": "google-gemini-v1"}]
+    return []
 
 
 def chunk_of(payload: bytes) -> Chunk:

@@ -6,13 +6,14 @@ from typing import Any
 import msgspec
 
 from merit_dataplane.wire.anthropic_openai.usage import message_usage, stop_reason
-from merit_dataplane.wire.chat_chunks import ABSENT
+from merit_dataplane.wire.chat_chunks import ABSENT, signed
 from merit_dataplane.wire.openai_anthropic.answer import FORMAT
 from merit_dataplane.wire.openai_response import decoded, usage_of
 from merit_dataplane.wire.passenger import PASSENGER
 from merit_dataplane.wire.sealed import MARK, Detail, seal
 
 _encode = msgspec.json.Encoder().encode
+_OWN_BLOCKS = frozenset({"server_tool_use", "mcp_tool_use", "container_upload"})
 _COSTS = ("cost", "cost_details")
 
 
@@ -99,6 +100,9 @@ def thoughts(message: dict[str, Any]) -> list[Block]:
             blocks.append({"type": "thinking", "thinking": text, "signature": signature})
         else:
             foreign.append(detail)
+    foreign += signed(message.get("extra_content"), "")
+    for place, call in enumerate(given_calls(message)):
+        foreign += signed(call.get("extra_content"), tool_id(call.get("id"), _name(call), place))
     spoken = "" if details else spoken_thought(message)
     if spoken:
         foreign.append({"type": "reasoning.text", "text": spoken})
@@ -116,7 +120,13 @@ def spoken_thought(message: dict[str, Any]) -> str:
 
 def _others(message: dict[str, Any]) -> list[Block]:
     given = message.get("provider_blocks")
-    return [block for block in given if isinstance(block, dict)] if isinstance(given, list) else []
+    return [block for block in given if own_block(block)] if isinstance(given, list) else []
+
+
+def own_block(block: Any) -> bool:
+    """Whether it is one of Anthropic's: what its servers did. Another vendor's has no place in its messages."""
+    kind = block.get("type") if isinstance(block, dict) else None
+    return isinstance(kind, str) and (kind in _OWN_BLOCKS or kind.endswith("_tool_result"))
 
 
 def _texts(message: dict[str, Any]) -> list[Block]:
@@ -150,11 +160,22 @@ def citations(message: dict[str, Any], text: str) -> list[Block]:
     return made
 
 
-def _calls(message: dict[str, Any]) -> list[Block]:
-    given = list(message.get("tool_calls") or ())
+def given_calls(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Its tool calls, and the older `function_call`."""
+    given = message.get("tool_calls")
+    calls = [call for call in given if isinstance(call, dict)] if isinstance(given, list) else []
     if isinstance(message.get("function_call"), dict):
-        given.append({"function": message["function_call"]})
-    return [_call(call, place) for place, call in enumerate(given) if isinstance(call, dict)]
+        calls.append({"function": message["function_call"]})
+    return calls
+
+
+def _name(call: dict[str, Any]) -> str:
+    called = call.get("function") if isinstance(call.get("function"), dict) else call.get("custom")
+    return str(called.get("name") or "") if isinstance(called, dict) else ""
+
+
+def _calls(message: dict[str, Any]) -> list[Block]:
+    return [_call(call, place) for place, call in enumerate(given_calls(message))]
 
 
 def _call(call: dict[str, Any], place: int) -> Block:

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from merit_crds.pricing import Usage
-from merit_dataplane.wire.anthropic_openai.answer import citations, stopped_at, tool_id, with_costs
+from merit_dataplane.wire.anthropic_openai.answer import citations, own_block, stopped_at, tool_id, with_costs
 from merit_dataplane.wire.anthropic_openai.errors import error_event
 from merit_dataplane.wire.anthropic_openai.usage import message_usage, stop_reason
 from merit_dataplane.wire.call_sequence import Begun, CallSequence, Ended, More, Step
-from merit_dataplane.wire.chat_chunks import ABSENT, DONE, Choice, Delta, chunk_of, own_event, told
+from merit_dataplane.wire.chat_chunks import ABSENT, DONE, Choice, Delta, chunk_of, own_event, signed, told
 from merit_dataplane.wire.openai_anthropic.answer import FORMAT
 from merit_dataplane.wire.openai_response import usage_of
 from merit_dataplane.wire.sealed import Detail, seal
@@ -114,7 +114,7 @@ class MessageStream:
             out += b"".join([self._thinks(detail) for detail in delta.reasoning_details])
         elif thought := delta.thought():
             out += self._thinks({"type": "reasoning.text", "text": thought})
-        for block in delta.provider_blocks or ():
+        for block in filter(own_block, delta.provider_blocks or ()):
             out += self._opened("other", block) + self._closed()
         if text := delta.text() or delta.refusal:
             self._refused = self._refused or not delta.text()
@@ -122,7 +122,12 @@ class MessageStream:
         for name, given in (("citations", delta.citations), ("annotations", delta.annotations)):
             if given:
                 self._cited.setdefault(name, []).extend(given)
+        for detail in signed(delta.extra_content, ""):
+            out += self._thinks(detail)
         for part in delta.tool_calls or ():
+            name = (part.function and part.function.name) or ""
+            for detail in signed(part.extra_content, tool_id(part.id, name, self._calls.count)):
+                out += self._thinks(detail)
             out += self._steps(self._calls.feed(part))
         return out
 

@@ -187,7 +187,7 @@ REQUEST = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(REQUEST)
 def test_any_json_is_understood_or_refused(request_: dict[str, Any]) -> None:
     with contextlib.suppress(RequestError):

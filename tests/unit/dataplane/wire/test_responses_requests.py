@@ -45,7 +45,7 @@ REQUEST = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(REQUEST)
 def test_any_json_is_understood_or_refused(request_: dict[str, Any]) -> None:
     with contextlib.suppress(RequestError):
@@ -74,7 +74,7 @@ ANSWER = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(CHUNK, max_size=4))
 def test_any_stream_of_chunks_is_written_or_malformed(chunks: list[Any]) -> None:
     for renderer in (ResponseRenderer(None, "req_1"), MessageRenderer(None, "req_1")):
@@ -85,7 +85,7 @@ def test_any_stream_of_chunks_is_written_or_malformed(chunks: list[Any]) -> None
             renderer.finish()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(JSON | ANSWER, st.sampled_from([200, 400, 502]))
 def test_any_whole_answer_is_written_or_told_to_be_none(answer: Any, status: int) -> None:
     for renderer in (ResponseRenderer(None, "req_1"), MessageRenderer(None, "req_1")):
