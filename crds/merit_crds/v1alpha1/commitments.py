@@ -50,7 +50,7 @@ class VolumeSpec(Part):
 
     model_config = ConfigDict(
         json_schema_extra=checked(
-            (f"[{', '.join(f'has(self.{name})' for name in _VOLUMES.values())}].filter(x, x).size() == 1", _ONE_VOLUME),
+            (f"{' + '.join(f'(has(self.{name}) ? 1 : 0)' for name in _VOLUMES.values())} == 1", _ONE_VOLUME),
             ("has(self.tokens) || !has(self.weights)", _WEIGHTS_OF_TOKENS),
         )
     )

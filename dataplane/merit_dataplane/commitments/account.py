@@ -37,7 +37,7 @@ class CommitmentAccount:
 
     __slots__ = (
         "_demand", "_of_others", "_pace_due", "_since", "_until", "_volume", "drawn", "fee", "key", "name", "others",
-        "pace", "past", "pending", "period", "price_list", "share", "terms", "total_drawn",
+        "pace", "past", "pending", "period", "price_list", "share", "shared", "terms", "total_drawn", "volume",
     )  # fmt: skip
 
     def __init__(self, price_list: str, terms: Commitment, of_others: Callable[[str, int], int]):
@@ -62,6 +62,10 @@ class CommitmentAccount:
         self.past: dict[int, int] = {}
         """Units that this pod drew in periods that are over, by their start."""
         self._volume = 0
+        self.volume = 0
+        """Units of this period that are this pod's to draw from; 0 outside of all periods."""
+        self.shared = False
+        """Whether pods tell each other what they have drawn of this period."""
         self._since, self._until = inf, -inf
         self._pace_due = -inf
         self._demand = Demand(_half_life(terms))
@@ -74,25 +78,16 @@ class CommitmentAccount:
             self._since, self._until = inf, -inf  # looks again, and finds the same period unless that has changed
 
     def refresh(self) -> None:
-        """Others have told what they drew."""
-        if self.period is not None:
-            self.others = self._of_others(self.key, self.period.start)
+        """Others have told what they drew, or the period is another one."""
+        self.others = self._of_others(self.key, self.period.start) if self.period is not None else 0
+        self.shared = self.period is not None and self.period.seconds >= SHORTEST_SHARED_SECONDS
+        self.volume = self._volume if self.shared else int(self._volume * self.share)
 
     def by_period(self) -> Iterator[tuple[int, int]]:
         """Start of each period that is shared, and the units that this process has drawn of it."""
         yield from self.past.items()
         if self.period is not None and self.shared:
             yield self.period.start, self.drawn
-
-    @property
-    def shared(self) -> bool:
-        """Whether pods tell each other what they have drawn of this period."""
-        return self.period is not None and self.period.seconds >= SHORTEST_SHARED_SECONDS
-
-    @property
-    def volume(self) -> int:
-        """Units of this period that are this pod's to draw from; 0 outside of all periods."""
-        return self._volume if self.shared else int(self._volume * self.share)
 
     @property
     def left(self) -> int:
@@ -106,14 +101,16 @@ class CommitmentAccount:
 
     def offer(self, now: float, *, asks: bool = True) -> Offer | None:
         """What a request may draw; None outside of all periods. `asks`: it is yet to be sent, so the pace counts."""
-        self._look(now)
+        if not self._since <= now < self._until:
+            self._look(now)
         if self.period is None:
             return None
-        if not asks:
-            return Offer(self.terms, self.left, self._volume, self.fee)
-        if now >= self._pace_due:
-            self._set_pace(now)
-        return Offer(self.terms, max(0, self.left - self.pending), self._volume, self.fee, self.pace)
+        left = self.volume - self.drawn - self.others
+        if asks:
+            left -= self.pending
+            if now >= self._pace_due:
+                self._set_pace(now)
+        return Offer(self.terms, max(0, left), self._volume, self.fee, self.pace if asks else 0)
 
     def asked(self, break_even: float, units: int, now: float) -> None:
         """A request would draw so many units while the shadow price is below its break-even."""
@@ -174,8 +171,8 @@ class CommitmentAccount:
                 self.past = dict(sorted(self.past.items())[-2:])
             self.drawn = self.past.pop(found.start, 0) if found is not None else 0
         self.period = found
-        self.refresh()
         self._volume = units_of(self.terms) if found is not None else 0
+        self.refresh()
         self.fee = fee_of(self.terms, found) if found is not None else 0
         self._since, self._until = (now, found.end) if found is not None else (now, self._next_start(now))
         self._pace_due = -inf
@@ -195,11 +192,14 @@ class Committed(NamedTuple):
 _by_end = attrgetter("period.end")
 
 
-def in_turn(accounts: tuple[CommitmentAccount, ...], now: float) -> tuple[CommitmentAccount, ...]:
-    """Those that have a period now, the one that ends first first."""
-    if len(accounts) == 1:
-        return accounts if accounts[0].holds(now) else ()
-    return tuple(sorted((account for account in accounts if account.holds(now)), key=_by_end))
+def offered(
+    accounts: tuple[CommitmentAccount, ...], now: float, *, asks: bool = True
+) -> tuple[tuple[CommitmentAccount, ...], list[Offer]]:
+    """Those that have a period now, and what each offers; the one whose period ends first comes first."""
+    if len(accounts) > 1:
+        accounts = tuple(sorted((account for account in accounts if account.holds(now)), key=_by_end))
+    offers = [offer for account in accounts if (offer := account.offer(now, asks=asks)) is not None]
+    return (accounts, offers) if offers else ((), offers)
 
 
 def _half_life(terms: Commitment) -> float:

@@ -9,7 +9,7 @@ from merit_crds.commitments.period import UNITS
 from merit_crds.pricing import CostDetails, Usage, usd
 from merit_crds.pricing.cost import PICO
 from merit_crds.usage_line import StampedDraw
-from merit_dataplane.commitments.account import CommitmentAccount, Committed, in_turn
+from merit_dataplane.commitments.account import CommitmentAccount, Committed, offered
 
 
 class Draw(NamedTuple):
@@ -61,8 +61,7 @@ def settle(
     for old in before:
         old.account.give_back(old.units, old.start)
     now = time.time()
-    found = in_turn(accounts, now)
-    offers = [offer for account in found if (offer := account.offer(now, asks=False)) is not None]
+    found, offers = offered(accounts, now, asks=False)
     if not offers:
         return listed, ()
     drawn = draw(offers, listed, usage, standard=standard)

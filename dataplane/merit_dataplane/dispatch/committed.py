@@ -2,9 +2,10 @@
 
 from merit_crds.commitments import draw
 from merit_crds.pricing import price_details
-from merit_dataplane.commitments.account import CommitmentAccount, Committed, in_turn
+from merit_dataplane.commitments.account import CommitmentAccount, Committed, offered
 from merit_dataplane.dispatch.bid import Bid, Standing
 
+_new = tuple.__new__
 _TIE = 1_000_000
 """Of two candidates that cost nothing at the margin, the one that takes less of what was paid for comes first."""
 
@@ -15,14 +16,13 @@ def committed(bids: list[Bid], wall: float) -> list[Bid]:
     for bid in bids:
         accounts = bid.target.commitments
         if accounts:
-            usage = bid.warm.usage(bid.input, bid.output)
-            listed = price_details(bid.charge, usage)
-            found = in_turn(accounts, wall)
-            if found:
-                offers = [offer for account in found if (offer := account.offer(wall)) is not None]
-                drawn = draw(offers, listed, usage, standard=bid.charge is bid.tariff)
+            found, offers = offered(accounts, wall)
+            if offers:
+                usage = bid.warm.usage(bid.input, bid.output)
+                drawn = draw(offers, price_details(bid.charge, usage), usage, standard=bid.charge is bid.tariff)
                 cost = drawn.paced + (drawn.effective - drawn.marginal) // _TIE
-                bid = bid._replace(cost=cost, committed=Committed(drawn, found))  # noqa: PLW2901
+                # a third of the time of _replace
+                bid = _new(Bid, (*bid[:2], cost, *bid[3:-1], Committed(drawn, found)))  # noqa: PLW2901
         made.append(bid)
     return made
 
