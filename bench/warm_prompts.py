@@ -135,6 +135,8 @@ def replayed(requests: list[Request], scenario: Scenario, choose: Choose, *, war
         tier = tiers[int(now // scenario.turn_seconds) % len(tiers)] if scenario.turn_seconds else tiers[0]
         prefix = _prefix(request) if warm else None
         order = merit_order(tier, _call(request), now, START + now, prefix)
+        if prefix is not None:
+            tier.follow_ups.came(prefix, request.input, START + now)
         open_now = [bid for bid in order if not bid.target.provider.account.full(now)]
         if not open_now:
             outcome.refused += 1

@@ -109,10 +109,10 @@ What it shows:
   where it began.
 - **Where prices swap**, a conversation stays on the account that has it, until the price difference outweighs the
   cache.
-- **A dearer list price with a cheaper cache is not found.** Merit looks at one request at a time, in which the cold
-  dearer account never wins. In `synthetic`, whose prompts are read again most of the time, sending everything there
-  would be much cheaper; in `conversation` it would not be. Merit has no estimate of how often a prompt will come
-  again, so it does neither.
+- **A dearer list price with a cheaper cache** is warmed only where prompts come again often enough
+  ([why](adr/0017-value-of-warming.md)). In `conversation` they don't, and taking it always would cost more. In
+  `synthetic` they do, more and more towards its end: Merit's estimate follows, and finds more than half of what always
+  taking it would save.
 """
 _TAIL = """\
 ## What this can't show

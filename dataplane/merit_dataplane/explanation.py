@@ -43,6 +43,10 @@ def _leg(leg: Leg, headers: Headers, now: float, wall: float) -> Document:
         "inputTokens": call.input_tokens,
         "objectives": _objectives(tier),
         "rebalancing": _rebalancing(tier, now),
+        "followUps": {
+            "expected": round(tier.follow_ups.expected, 2),
+            "sharedShare": round(tier.follow_ups.shared, 2),
+        },
         "meritOrder": [_bid(bid, tier, call, now) for bid in explain(tier, call, now, wall, prefix)],
     }
 

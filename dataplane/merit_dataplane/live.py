@@ -1,6 +1,7 @@
 """What a pod has learned from its traffic. Outlives snapshots: a price change forgets no latency, closes no circuit."""
 
 from collections.abc import Container, Iterator
+from typing import Any
 
 from merit_crds.snapshot import Commitment
 from merit_dataplane.authentication.schemes import Authentications
@@ -16,6 +17,7 @@ from merit_dataplane.metering.wins import Wins
 from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.circuit import Circuit
 from merit_dataplane.resilience.retry_budget import RetryBudget
+from merit_dataplane.warmth.follow_ups import FollowUps
 from merit_dataplane.warmth.table import PrefixTable
 from merit_dataplane.warmth.warmth import Warmth
 
@@ -94,6 +96,7 @@ class Live:
         """What those that have limits have used."""
         self._prefixes = PrefixTable()
         self._warmths: dict[tuple[str, str], Warmth] = {}
+        self._follow_ups: dict[tuple[str, str], FollowUps] = {}
         self.tallies: dict[Labels, Tally] = {}
         """Scores of candidates whose answers have been scored."""
         self.marks: dict[str, Labels] = {}
@@ -135,6 +138,10 @@ class Live:
         """Which candidates of a tier have been first."""
         return self._wins.setdefault((route, tier), Wins())
 
+    def follow_ups(self, route: str, tier: str) -> FollowUps:
+        """How often prompts of a tier come again."""
+        return self._follow_ups.setdefault((route, tier), FollowUps(self._prefixes))
+
     def warmth(self, provider: str, model: str, *, needs_marks: bool) -> Warmth:
         """What a model's provider has in its cache: of the account, whoever asks and by whichever route."""
         found = self._warmths.get((provider, model))
@@ -164,11 +171,17 @@ class Live:
             del self._budgets[route]
         for tier in [key for key in self._tiers if key[0] not in routes]:
             del self._tiers[tier]
-        for tier in [key for key in self._wins if key[0] not in routes]:
-            del self._wins[tier]
+        _forget_tiers(self._wins, routes)
+        _forget_tiers(self._follow_ups, routes)
         yield
         for place, learned in enumerate(list(self._learned)):
             if learned[0] not in routes or learned[2] not in providers:
                 self.marks.pop(self._learned.pop(learned).mark, None)
             if not place % _STEP:
                 yield
+
+
+def _forget_tiers(table: dict[tuple[str, str], Any], routes: Container[str]) -> None:
+    """Those of routes that are gone."""
+    for tier in [key for key in table if key[0] not in routes]:
+        del table[tier]

@@ -16,6 +16,7 @@ from merit_dataplane.dispatch.ceiling import above, media_of
 from merit_dataplane.dispatch.committed import committed
 from merit_dataplane.dispatch.endpoints import latency as latency_of
 from merit_dataplane.dispatch.endpoints import measured, over
+from merit_dataplane.dispatch.lookahead import looked_ahead
 from merit_dataplane.dispatch.steering import steer
 from merit_dataplane.dispatch.warm import warmed
 from merit_dataplane.feedback.belief import Accuracy
@@ -115,6 +116,8 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | 
         )
     if prefix is not None:
         bids = warmed(bids, prefix, wall, marks=tier.marks)
+        if not tier.committed:  # what is prepaid has a value of its own
+            bids = looked_ahead(bids, tier.follow_ups)
     return committed(bids, wall) if tier.committed else bids
 
 

@@ -44,6 +44,7 @@ from merit_dataplane.resilience.retry_budget import RetryBudget
 from merit_dataplane.snapshots.current_price import CurrentPrice
 from merit_dataplane.snapshots.places import Place, place
 from merit_dataplane.snapshots.price_check import check_price, prices_caches
+from merit_dataplane.warmth.follow_ups import FollowUps
 from merit_dataplane.warmth.warmth import Warmth
 from merit_dataplane.wire.dialects import Dialect, dialect_of
 from merit_dataplane.wire.features import mask
@@ -187,6 +188,7 @@ class TierPlan:
     ramp_seconds: float
     exploration_ppm: int
     wins: Wins
+    follow_ups: FollowUps
     explores: bool
     """Whether a request may go to a candidate because its latency is not known."""
     explores_endpoints: bool
@@ -529,6 +531,7 @@ class Builder:
             ramp_seconds=route.ramp_ms / 1000,
             exploration_ppm=route.exploration_ppm,
             wins=self._live.wins(key, tier.name),
+            follow_ups=self._live.follow_ups(key, tier.name),
             explores=explores,
             explores_endpoints=explores_endpoints,
             rebalances=rebalances,

@@ -3,7 +3,7 @@
 import time
 from random import getrandbits
 
-from merit_dataplane.dispatch.bid import Bid
+from merit_dataplane.dispatch.bid import Bid, Standing
 from merit_dataplane.dispatch.committed import ask
 from merit_dataplane.dispatch.merit_order import explain, merit_order
 from merit_dataplane.dispatch.placement import placed
@@ -27,12 +27,19 @@ def ranked(exchange: Exchange, route: RoutePlan, call: Call, headers: Headers, l
         raise nobody_left(tier, call, explain(tier, call, exchange.started, wall, prefix))
     if tier.committed:
         ask(order, wall)
-    if (tier.places or tier.recovering) and call.steering is None and len(order) > 1 and not order[0].warm.matched:
+    if prefix is not None and len(tier.targets) > 1:
+        tier.follow_ups.came(prefix, call.input_tokens, wall)
+    if (tier.places or tier.recovering) and call.steering is None and len(order) > 1 and not _by_prefix(order[0]):
         draws = divmod(getrandbits(64) % 10**12, 10**6)
         order, exchange.placement = placed(tier, order, call, exchange.started, *draws)
         if exchange.placement:
             ledger.placements[*order[0].target.labels, exchange.placement] += 1
     return order
+
+
+def _by_prefix(first: Bid) -> bool:
+    """Whether it is first for what is in a cache, or will be: then hysteresis, ramp and exploration stand back."""
+    return bool(first.warm.matched or (first.rank and first.standing is Standing.ADMISSIBLE))
 
 
 def _forced(exchange: Exchange, route: RoutePlan) -> TierPlan:

@@ -1,6 +1,7 @@
 """When each prefix was last sent where. Bounded by bytes: the prefixes unused for longest make room."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 _BYTES = 16 << 20
 _BYTES_PER_ENTRY = 256
@@ -29,3 +30,15 @@ class PrefixTable:
         self._used.move_to_end(key)
         if len(self._used) > self._most:
             self._used.popitem(last=False)
+
+    def sent_since(self, links: Sequence[int], slot: int, since: float) -> int:
+        """How many links were sent since then: all before a known one are known, so it is found by halving."""
+        low, high = 0, len(links)
+        while low < high:
+            middle = (low + high) // 2
+            used = self._used.get(links[middle] ^ slot)
+            if used is not None and used > since:
+                low = middle + 1
+            else:
+                high = middle
+        return low

@@ -24,6 +24,7 @@ _SHARES = (0.8, 0.5, 0.2, 0.0)
 """Share of a prefix that is read from the cache, before anything is known."""
 _PRIOR_WEIGHT = 2.0
 """Observations that these are worth."""
+_KNOWN_WEIGHT = 20.0
 _MEMORY = 50.0
 """Observations after which an old one weighs 1/e: caches fill and empty with a vendor's load."""
 
@@ -76,11 +77,21 @@ class Warmth:
         cached, matched = min(found.cached, limit), min(found.matched, limit)
         return Warm(cached, int((limit - cached) * self._written), matched, found.age, marks)
 
+    @property
+    def kept(self) -> float | None:
+        """The share of a prompt of the last minutes that is read from the cache; None while few have shown it."""
+        return self._age_shares[0] if self._age_weights[0] >= _KNOWN_WEIGHT else None
+
+    @property
+    def written(self) -> float:
+        """The share of what is not read from it that is written to it."""
+        return self._written
+
     def _found(self, prefix: Prefix, input_tokens: int, now: float) -> Warm:
         cached = matched = 0
         found, age = 0, -1
         for place, limit in enumerate(_AGES):
-            known = self._sent_since(prefix, now - limit)
+            known = self._table.sent_since(prefix.links, self._slot, now - limit)
             if known > found:
                 found = known
                 tokens = input_tokens * prefix.ends[found - 1] // prefix.length
@@ -111,15 +122,3 @@ class Warmth:
         links = prefix.links[: links_within(prefix, end)]
         for link in reversed(links):  # the longest is forgotten first: a known link's beginnings are known
             self._table.use(link ^ self._slot, now)
-
-    def _sent_since(self, prefix: Prefix, since: float) -> int:
-        """How many links were sent since then: all before a known one are known, so it is found by halving."""
-        low, high = 0, len(prefix.links)
-        while low < high:
-            middle = (low + high) // 2
-            used = self._table.last_used(prefix.links[middle] ^ self._slot)
-            if used is not None and used > since:
-                low = middle + 1
-            else:
-                high = middle
-        return low
