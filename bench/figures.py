@@ -95,6 +95,15 @@ class Throughput(msgspec.Struct, frozen=True):
     """Of its requests_per_core_second, in the same rounds."""
 
 
+class CacheHits(msgspec.Struct, frozen=True):
+    """Hits of the exact cache on one core, and the CPU of one as a share of a request's that is made."""
+
+    whole: Throughput
+    streamed: Throughput
+    whole_cpu_of_made: Spread
+    streamed_cpu_of_made: Spread
+
+
 class SlowUpstream(msgspec.Struct, frozen=True):
     """A gateway in front of a vendor that takes its time."""
 
@@ -179,6 +188,7 @@ class Results(msgspec.Struct, omit_defaults=True):
     full_pipeline: Throughput | None = None
     go_reverse_proxy: Throughput | None = None
     direct: Direct | None = None
+    cache_hits: CacheHits | None = None
     slow_upstream: SlowUpstream | None = None
     added_latency: dict[str, AddedSummary] | None = None
     streaming: Streaming | None = None

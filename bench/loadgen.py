@@ -87,6 +87,8 @@ class Load:
     warmup_seconds: float
     rate: float = 0
     stream: bool = False
+    events: int = EVENTS
+    """That a stream has at least."""
 
 
 def build() -> None:
@@ -111,7 +113,7 @@ def run(target: Target, load: Load, cores: Cores) -> Run:
     for name, value in target.headers.items():
         command += ["--header", f"{name}: {value}"]
     if load.stream:
-        command += ["--stream", "--min-events", str(EVENTS)]
+        command += ["--stream", "--min-events", str(load.events)]
     with pinned(cores.load):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -52,6 +52,14 @@ def _rows(results: Results) -> Iterator[Row]:
             yield f"{name}: p50 ms at that load", found.latency_p50_ms
             yield f"{name}: resident MiB after it", found.resident_memory_mib
             yield f"{name}: share of Go's reverse proxy", found.share_of_go_reverse_proxy
+    if (hits := results.cache_hits) is not None:
+        for name, found in (("whole", hits.whole), ("streamed", hits.streamed)):
+            yield f"cache_hits, {name}: hits/s, one core", found.requests_per_second
+            yield f"cache_hits, {name}: hits per CPU second", found.requests_per_cpu_second
+            yield f"cache_hits, {name}: CPU ms per hit", found.cpu_ms_per_request
+            yield f"cache_hits, {name}: share of Go's reverse proxy", found.share_of_go_reverse_proxy
+        yield "cache_hits, whole: CPU of a request made", hits.whole_cpu_of_made
+        yield "cache_hits, streamed: CPU of a request made", hits.streamed_cpu_of_made
     if (slow := results.slow_upstream) is not None:
         yield "slow_upstream: requests per CPU second", slow.requests_per_cpu_second
         yield "slow_upstream: requests/s", slow.requests_per_second

@@ -1,4 +1,4 @@
-"""The resources that the gateway serves in the benchmarks: three priced candidates, one route, one consumer."""
+"""What the gateway serves in the benchmarks: three priced candidates, two routes, one of them cached, one consumer."""
 
 from pathlib import Path
 
@@ -42,9 +42,9 @@ spec:
 _ROUTE = """\
 apiVersion: merit.dev/v1alpha1
 kind: ModelRoute
-metadata: {{name: support, namespace: default}}
+metadata: {{name: {name}, namespace: default}}
 spec:
-  models: [{model}]
+  models: [{model}]{cache}
   tiers:
     - name: default
       candidates:
@@ -73,5 +73,9 @@ def write(folder: Path, upstream_port: int) -> None:
         text = _PROVIDER.format(name=name, url=url, model=model, input=price_in, output=price_out, cached_input=cached)
         (folder / f"provider-{name}.yaml").write_text(text)
         candidates.append(f"        - {{provider: {{name: {name}}}, model: {model}}}")
-    (folder / "route.yaml").write_text(_ROUTE.format(model=MODEL, candidates="\n".join(candidates)))
+    listed = "\n".join(candidates)
+    (folder / "route.yaml").write_text(_ROUTE.format(name="support", model=MODEL, cache="", candidates=listed))
+    cache = "\n  cache: {exact: {ttl: 1h}}"
+    cached = _ROUTE.format(name="support-cached", model=f"{MODEL}-cached", cache=cache, candidates=listed)
+    (folder / "route-cached.yaml").write_text(cached)
     (folder / "consumer.yaml").write_text(_CONSUMER.format(key=CONSUMER_KEY))

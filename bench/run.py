@@ -17,7 +17,7 @@ from bench.processes import BenchError
 from bench.report import comparison, table
 from bench.stack import Watch
 
-SCENARIOS = ("full_pipeline", "slow_upstream", "added_latency", "streaming")
+SCENARIOS = ("full_pipeline", "cache_hits", "slow_upstream", "added_latency", "streaming")
 METHOD = (
     "{cores}. Loopback, keep-alive, Go mock and load generator. full_pipeline: closed loop, {connections} "
     "connections, a chat request of 300 tokens with a number of its own, consumer authentication, three priced "
@@ -72,6 +72,8 @@ def main() -> int:
 def _measure(results: Results, settings: scenarios.Settings, names: tuple[str, ...] | list[str]) -> None:
     if "full_pipeline" in names:
         results.full_pipeline, results.go_reverse_proxy, results.direct = scenarios.full_pipeline(settings)
+    if "cache_hits" in names:
+        results.cache_hits = scenarios.cache_hits(settings)
     if "slow_upstream" in names:
         results.slow_upstream = scenarios.slow_upstream(settings)
     if "added_latency" in names:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bench.figures import (
     Added,
     AddedSummary,
+    CacheHits,
     Direct,
     SlowUpstream,
     Streaming,
@@ -20,7 +21,7 @@ from bench.figures import (
 )
 from bench.loadgen import Load, Run, Target
 from bench.machine import Cores
-from bench.places import CHAT, CHAT_STREAM
+from bench.places import CHAT, CHAT_CACHED, CHAT_STREAM, CHAT_STREAM_CACHED
 from bench.stack import Stack, Watch, stack
 
 CONNECTIONS = 64
@@ -62,6 +63,11 @@ class Settings:
             CHAT_STREAM if stream else CHAT, connections, self.seconds * times, self.warmup_seconds, rate, stream
         )
 
+    def repeated(self, *, connections: int, stream: bool = False) -> Load:
+        """The same request again and again, to the route with a cache."""
+        body = CHAT_STREAM_CACHED if stream else CHAT_CACHED
+        return Load(body, connections, self.seconds, self.warmup_seconds, stream=stream, events=3)
+
     def stack(self, *, latency_ms: int = 0, chunk_interval_ms: int = 0) -> AbstractContextManager[Stack]:
         """Everything up, with a mock of this kind."""
         return stack(
@@ -90,6 +96,35 @@ def full_pipeline(settings: Settings) -> tuple[Throughput, Throughput, Direct]:
     details = [detail(r, settings.cores) for r in direct]
     straight = Direct(spread(r.rps for r in direct), _p50(direct), _p99(direct), details)
     return measured, reference, straight
+
+
+def cache_hits(settings: Settings) -> CacheHits:
+    """Hits of the exact cache, whole and as streams, beside requests that are made and Go's reverse proxy."""
+    runs: dict[str, list[Run]] = {}
+    loads = {
+        "proxy": settings.load(connections=CONNECTIONS),
+        "made": settings.load(connections=CONNECTIONS),
+        "whole": settings.repeated(connections=CONNECTIONS),
+        "streamed": settings.repeated(connections=CONNECTIONS, stream=True),
+    }
+    with settings.stack() as up:
+        for label in settings.rounds("cache_hits", settings.runs):
+            for name, load in loads.items():
+                target, cached = (
+                    up.proxy.target if name == "proxy" else up.gateway.target,
+                    name in {"whole", "streamed"},
+                )
+                made = up.measure(target, load, f"{label}, {name}", saturates=True, cached=cached)
+                runs.setdefault(name, []).append(made)
+        resident = up.gateway.resident_mib()
+    against = {n: list(zip(runs[n], runs["made"], runs["proxy"], strict=True)) for n in ("whole", "streamed")}
+    shares = {n: median(hit.rps / proxy.rps for hit, _, proxy in rounds) for n, rounds in against.items()}
+    return CacheHits(
+        whole=_throughput(runs["whole"], settings.cores, resident, shares["whole"]),
+        streamed=_throughput(runs["streamed"], settings.cores, resident, shares["streamed"]),
+        whole_cpu_of_made=spread(_cpu_ms(hit) / _cpu_ms(made) for hit, made, _ in against["whole"]),
+        streamed_cpu_of_made=spread(_cpu_ms(hit) / _cpu_ms(made) for hit, made, _ in against["streamed"]),
+    )
 
 
 def slow_upstream(settings: Settings) -> SlowUpstream:

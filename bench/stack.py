@@ -54,15 +54,17 @@ class Stack:
     gateway: Gateway | ReverseProxy
     proxy: ReverseProxy
 
-    def measure(self, target: Target, load: Load, label: str, *, saturates: bool = False) -> Run:
-        """One run. Raises when the mock has seen fewer requests than were answered: that would measure a cache."""
+    def measure(self, target: Target, load: Load, label: str, *, saturates: bool = False, cached: bool = False) -> Run:
+        """One run. Notes when the mock saw fewer requests than were answered; `cached`: when it saw more than one."""
         before = self.mock.completions()
         done = run(target, load, self.cores)
         reached = self.mock.completions() - before
         is_gateway = target.pid != self.mock.pid
         label = f"{label}, {target.name}"
         self.watch.look(label, done, self.cores, saturates=saturates, is_gateway=is_gateway)
-        if reached < done.requests:
+        if cached and reached > 1:
+            self.watch.problems.append(f"{label}: {reached} of {done.requests} requests reached the mock: no hits")
+        if not cached and reached < done.requests:
             self.watch.problems.append(
                 f"{label}: {done.requests} answers, but only {reached} requests reached the mock"
             )
