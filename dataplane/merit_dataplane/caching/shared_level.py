@@ -60,9 +60,9 @@ class SharedLevel:
             )
             if isinstance(reply, bytes):
                 entry = self.seal.unseal(key, reply)
-                if entry is not None:
+                if entry is not None and entry.usable(time.time()):
                     return entry
-                # changed, cut off, or another version's: the next one takes its place
+                # changed, cut off, another version's, or over here before it is in Redis: the next one takes its place
                 reply = await self.state.run(_LOOK, keys, (claim, int(1000 * _CLAIM_SECONDS), most, 1), budget=budget)
         except SharedStateUnavailableError:
             return Found.AWAY

@@ -26,7 +26,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 KEYS = {name: f"key-of-consumer-{name}-0123456789" for name in ("a", "ab", "b", "a-b")}
 ROUTES = {"own": "", "owned": "", "shared": ", scope: Route", "share": ", scope: Route"}
 """Model and cache of each route; in the last two all consumers share."""
-NAMES = sorted({*KEYS, *ROUTES, *(f"default/{name}" for name in KEYS), "", "0", "a\x00", "\x00a", "aa", "v1", "chat"})
+NAMES = sorted(
+    {*KEYS, *ROUTES, *(f"default/{name}" for name in KEYS), "", "0", "a\x00", "\x00a", "x-areaa", "x-plangold"}
+)
 WORDS = st.sampled_from(NAMES)
 PLANS = ("", "gold", "goldgold", "x-plan", "go", "ld")
 TIERS = (
@@ -88,6 +90,16 @@ def questions() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "x-plan": st.sampled_from(PLANS),
+        "x-area": st.sampled_from(["", "a", "golda"]),
+        "x-consumer": WORDS.filter(str.isprintable),
+        "x-api-key": st.sampled_from(sorted(KEYS.values())),
+        "x-merit-consumer": st.sampled_from(sorted(KEYS)),
+    },
+)
 ASKED = st.builds(
     Asked,
     consumer=st.sampled_from(sorted(KEYS)),
@@ -95,16 +107,7 @@ ASKED = st.builds(
     path=st.just("/v1/chat/completions"),
     question=questions(),
     aside=st.fixed_dictionaries({}, optional={"user": WORDS, "metadata": st.dictionaries(WORDS, WORDS, max_size=1)}),
-    headers=st.fixed_dictionaries(
-        {},
-        optional={
-            "x-plan": st.sampled_from(PLANS),
-            "x-area": st.sampled_from(["", "a", "golda"]),
-            "x-consumer": WORDS.filter(str.isprintable),
-            "x-api-key": st.sampled_from(sorted(KEYS.values())),
-            "x-merit-consumer": st.sampled_from(sorted(KEYS)),
-        },
-    ),
+    headers=HEADERS,
     namespace=st.just("") | WORDS,
     stream=st.booleans(),
 )
@@ -115,11 +118,12 @@ def batches() -> st.SearchStrategy[list[Asked]]:
 
     def others(one: Asked) -> st.SearchStrategy[list[Asked]]:
         changed = st.builds(
-            lambda who, model, space, stream: Asked(
-                who, model, one.path, one.question, one.aside, one.headers, space, stream
+            lambda who, model, headers, space, stream: Asked(
+                who, model, one.path, one.question, one.aside, headers, space, stream
             ),
             st.sampled_from(sorted(KEYS)),
             st.sampled_from(sorted(ROUTES)),
+            st.just(one.headers) | HEADERS,
             st.just(one.namespace) | WORDS,
             st.booleans(),
         )
