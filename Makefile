@@ -65,6 +65,7 @@ bench-pairs: setup ## Rank every pair of a price list, write docs/pairs.md; ARGS
 
 bench-failover: setup ## The 16 faults of Failover Bench; ARGS=--install gets LiteLLM and Portkey first
 	$(BIN)/python bench/failover/run.py $(ARGS)
+
 cache-replay: setup ## Replay a support desk against the exact cache, write docs/cache.md; ARGS='--litellm PROGRAM'
 	$(BIN)/python bench/cache_replay.py $(ARGS)
 
