@@ -36,6 +36,7 @@ from merit_dataplane.fake_provider.recordings import Replay
 
 TTL_SECONDS, STALE_SECONDS, LATENCY_SECONDS = 600.0, 3600.0, 1.0
 """Of the trace's own time."""
+PAIRS_AT_ONCE = 20
 LITELLM_KEY = "sk-litellm-bench-0123"
 SYSTEM = msgspec.json.decode(CHAT.read_bytes())["messages"][0]["content"]
 EXPONENTS, OWN_SHARES = (0.64, 0.75, 0.83, 1.0), (0.0, 0.5, 0.8)
@@ -142,7 +143,8 @@ async def replayed(  # noqa: PLR0917 # one replay
 async def _ask(  # noqa: PLR0917 # one request
     http: aiohttp.ClientSession, port: int, text: str, stream: bool, replays: tuple[Replay, ...], key: str, model: str,
     seen: Seen,
-) -> str:  # fmt: skip
+) -> bool:  # fmt: skip
+    """Whether the answer is one to another question."""
     body, started = question(text, stream=stream, model=model), time.monotonic()
     try:
         async with http.post(
@@ -151,30 +153,33 @@ async def _ask(  # noqa: PLR0917 # one request
             told = await answer.read()
     except (aiohttp.ClientError, TimeoutError) as error:
         seen.failed[type(error).__name__] += 1
-        return "failed"
+        return False
     seen.seconds.append(time.monotonic() - started)
     if answer.status != 200:
         seen.failed[str(answer.status)] += 1
-        return "failed"
+        return False
     kept = "hit" if "x-litellm-cache-key" in answer.headers else "miss"
-    how = answer.headers.get("x-merit-cache", kept)
-    seen.how[how] += 1
+    seen.how[answer.headers.get("x-merit-cache", kept)] += 1
     try:
-        seen.wrong += cache_vendor.said_in(told) != cache_vendor.expected(replays, body).said
+        wrong = cache_vendor.said_in(told) != cache_vendor.expected(replays, body).said
     except (ValueError, KeyError, IndexError):
         seen.failed["unreadable"] += 1
-    return how
+        return False
+    seen.wrong += wrong
+    return wrong
 
 
 async def paired(found: list[Pair], port: int, replays: tuple[Replay, ...], key: str, model: str) -> tuple[Seen, int]:
-    """Each pair's questions one after the other; how many second ones got the first one's entry."""
-    seen, taken = Seen(), 0
+    """Each pair's questions one after the other, some pairs at a time; how many second answers were wrong."""
+    seen, some = Seen(), asyncio.Semaphore(PAIRS_AT_ONCE)
     async with aiohttp.ClientSession() as http:
-        for pair in found:
-            await _ask(http, port, pair.one, False, replays, key, model, seen)
-            before = seen.wrong
-            await _ask(http, port, pair.other, False, replays, key, model, seen)
-            taken += seen.wrong - before
+
+        async def both(pair: Pair) -> bool:
+            async with some:
+                await _ask(http, port, pair.one, False, replays, key, model, seen)
+                return await _ask(http, port, pair.other, False, replays, key, model, seen)
+
+        taken = sum(await asyncio.gather(*(both(pair) for pair in found)))
     return seen, taken
 
 
