@@ -110,7 +110,7 @@ What it shows:
 - **Where prices swap**, a conversation stays on the account that has it, until the price difference outweighs the
   cache.
 - **A dearer list price with a cheaper cache** is warmed only where prompts come again often enough
-  ([why](adr/0017-value-of-warming.md)). In `conversation` they don't, and taking it always would cost more. In
+  ([why](adr/0018-value-of-warming.md)). In `conversation` they don't, and taking it always would cost more. In
   `synthetic` they do, more and more towards its end: Merit's estimate follows, and finds more than half of what always
   taking it would save.
 """
