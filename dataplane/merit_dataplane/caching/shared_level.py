@@ -11,7 +11,7 @@ its call goes on. Without Redis every pod is its own.
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from merit_dataplane.caching.claim import Found
@@ -44,6 +44,10 @@ _RENEW = Script(
 )
 
 
+Serves = Callable[[Entry], bool]
+"""Whether an entry will do for who looks for one."""
+
+
 @dataclass(frozen=True, slots=True)
 class SharedLevel:
     """Of one process."""
@@ -51,18 +55,16 @@ class SharedLevel:
     state: SharedState
     seal: Seal
 
-    async def look(self, key: bytes, claim: bytes, budget: Budget, *, anew: bool) -> Entry | Found:
-        """`anew`: whatever is kept, only the claim is wanted."""
+    async def look(self, key: bytes, claim: bytes, budget: Budget, serves: Serves) -> Entry | Found:
+        """An entry that serves; what is kept and does not is left, and the claim to fetch another one is tried for."""
         keys, most = self._keys(key), _MOST_BYTES
         try:
-            reply = await self.state.run(
-                _LOOK, keys, (claim, int(1000 * _CLAIM_SECONDS), most, int(anew)), budget=budget
-            )
+            reply = await self.state.run(_LOOK, keys, (claim, int(1000 * _CLAIM_SECONDS), most, 0), budget=budget)
             if isinstance(reply, bytes):
                 entry = self.seal.unseal(key, reply)
-                if entry is not None and entry.usable(time.time()):
+                if entry is not None and serves(entry):
                     return entry
-                # changed, cut off, another version's, or over here before it is in Redis: the next one takes its place
+                # also changed, cut off, another version's, or over here before it is in Redis
                 reply = await self.state.run(_LOOK, keys, (claim, int(1000 * _CLAIM_SECONDS), most, 1), budget=budget)
         except SharedStateUnavailableError:
             return Found.AWAY
@@ -76,12 +78,12 @@ class SharedLevel:
             return None
         return self.seal.unseal(key, sealed) if sealed is not None else None
 
-    async def wait(self, key: bytes, claim: bytes) -> Entry | Found:
+    async def wait(self, key: bytes, claim: bytes, serves: Serves) -> Entry | Found:
         """Looks again until another pod's call has ended. The caller bounds it."""
         pause = _FIRST_LOOK_SECONDS
         while True:
             await asyncio.sleep(pause)
-            found = await self.look(key, claim, self.state.budget(), anew=False)
+            found = await self.look(key, claim, self.state.budget(), serves)
             if found is not Found.TAKEN:
                 return found
             pause = min(_LONGEST_LOOK_SECONDS, pause * 1.5)

@@ -183,11 +183,15 @@ class Answers:
         shared, key, claim, flown = self._shared, wanted.key, new_claim(), flight.exchange
         if shared is None:
             raise AssertionError("there is a second level")
-        anew = flown.cache == "refresh" or not wanted.controls.reads
-        found = await shared.look(key, claim, flown.shared(shared.state), anew=anew)
-        if found is Found.TAKEN and not anew:
-            found = await self._waited(shared, flight, key, claim)
-        if isinstance(found, Entry) and self._serves(found, wanted):
+        refreshes, reads = flown.cache == "refresh", wanted.controls.reads
+
+        def serves(entry: Entry) -> bool:
+            return reads and self._serves(entry, wanted) and (not refreshes or entry.fresh(time.time()))
+
+        found = await shared.look(key, claim, flown.shared(shared.state), serves)
+        if found is Found.TAKEN and reads:
+            found = await self._waited(shared, flight, key, claim, serves)
+        if isinstance(found, Entry):
             return found
         if flight.abandoned:
             entry = None
@@ -202,9 +206,11 @@ class Answers:
             shared.release(key, claim)
         return entry
 
-    async def _waited(self, shared: "SharedLevel", flight: Flight, key: bytes, claim: bytes) -> Entry | Found:
+    async def _waited(  # of one call
+        self, shared: "SharedLevel", flight: Flight, key: bytes, claim: bytes, serves: Callable[[Entry], bool]
+    ) -> Entry | Found:
         """For another pod's call, as long as a client of ours does."""
-        waiting = asyncio.ensure_future(shared.wait(key, claim))
+        waiting = asyncio.ensure_future(shared.wait(key, claim, serves))
         gone = asyncio.ensure_future(flight.receive())
         try:
             await asyncio.wait((waiting, gone), timeout=_LONGEST_WAIT_SECONDS, return_when=asyncio.FIRST_COMPLETED)

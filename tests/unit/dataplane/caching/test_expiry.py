@@ -23,7 +23,6 @@ from tests.unit.dataplane.conftest import Vendors
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 
-each_refreshes = pytest.mark.xfail(strict=True, reason="each pod fetches a stale answer anew for itself")
 BODY: dict[str, Any] = {"model": "chat", "messages": [{"role": "user", "content": "When does the branch open?"}]}
 CLIENTS = 500
 TTL_SECONDS, AROUND_SECONDS = 6.0, 2.0
@@ -106,7 +105,7 @@ async def test_five_hundred_clients_at_the_same_moment_after_it_are_one_call(ven
     assert told["coalesced"] > 0
 
 
-@pytest.mark.parametrize("redis", [False, pytest.param(True, marks=[needs_redis, each_refreshes])])
+@pytest.mark.parametrize("redis", [False, pytest.param(True, marks=needs_redis)])
 async def test_nobody_waits_at_the_expiry_of_an_answer_that_may_be_stale(
     vendors: Vendors, tmp_path: Path, redis: bool
 ) -> None:
