@@ -34,6 +34,13 @@ Capability = Literal[
     "Embeddings",
     "Responses",
     "AssistantPrefix",
+    "Moderation",
+    "ImageGeneration",
+    "ImageEdits",
+    "ImageVariations",
+    "Speech",
+    "Transcription",
+    "Translation",
 ]
 """AssistantPrefix: goes on from the beginning of an answer that it is given."""
 
@@ -104,7 +111,7 @@ class ModelPricing(TariffSpec):
     )
     capabilities: tuple[Capability, ...] = Field(
         default=("Streaming",),
-        max_length=16,
+        max_length=32,
         description="What the model can do; default Streaming. A request that uses more is not sent to it.",
         json_schema_extra=listed(unique=True),
     )

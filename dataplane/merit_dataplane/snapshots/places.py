@@ -35,3 +35,10 @@ def place(endpoint: Endpoint, dialect: Dialect, query: Query, circuits: dict[str
 def _url(base: str, path: str, query: Query) -> str:
     parameters = urlencode(query)
     return f"{base}/{path}" + (("&" if "?" in path else "?") + parameters if parameters else "")
+
+
+def of_streams(headers: Mapping[str, str], dialect: Dialect) -> Mapping[str, str]:
+    """Those by which some servers know that events are wanted, whatever the body says."""
+    if dialect.stream_type != "text/event-stream" or any(name.lower() == "accept" for name in headers):
+        return headers
+    return {**headers, "Accept": "text/event-stream"}

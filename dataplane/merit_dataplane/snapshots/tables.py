@@ -42,7 +42,7 @@ from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.circuit import Circuit
 from merit_dataplane.resilience.retry_budget import RetryBudget
 from merit_dataplane.snapshots.current_price import CurrentPrice
-from merit_dataplane.snapshots.places import Place, place
+from merit_dataplane.snapshots.places import Place, of_streams, place
 from merit_dataplane.snapshots.price_check import check_price, prices_caches
 from merit_dataplane.warmth.follow_ups import FollowUps
 from merit_dataplane.warmth.warmth import Warmth
@@ -80,6 +80,7 @@ class ProviderPlan:
     key: str
     dialect: Dialect
     headers: Mapping[str, str]
+    stream_headers: Mapping[str, str]
     places: tuple[Place, ...]
     secrets: tuple[bytes, ...]
     """Keys that never change."""
@@ -405,6 +406,7 @@ class Builder:
             dialect=dialect,
             places=tuple(place(e, dialect, query, self._live.circuits(key, e.name, e.url)) for e in entry.endpoints),
             headers=headers,
+            stream_headers=of_streams(headers, dialect),
             secrets=_spellings(secret),
             authentication=authentication,
             names_model=dialect.names_model,

@@ -29,6 +29,7 @@ from merit_dataplane.resilience.guard import Guard, Receive, Verdict
 from merit_dataplane.snapshots.tables import CachePlan, ConsumerPlan, Headers, RoutePlan
 from merit_dataplane.stages.responses import Responses, Send
 from merit_dataplane.wire.errors import RequestError
+from merit_dataplane.wire.openai_passed.request import TABLE
 from merit_dataplane.wire.openai_request import Call, Operation
 from merit_dataplane.wire.openai_response import with_cost
 from merit_dataplane.wire.openai_stream import StreamTranslator
@@ -81,7 +82,8 @@ class Answers:
             return None
         asked = controls(headers, call.fields.get("cache"))
         key = None
-        if (asked.reads or asked.writes) and (not call.stream or call.operation in _STREAMS):
+        kept = call.operation in _STREAMS or (not call.stream and call.operation not in TABLE)
+        if (asked.reads or asked.writes) and kept:
             owner = () if plan.shared else consumer.cache_scope
             chosen = sorted(header for header in headers if header[0] in plan.headers) if plan.headers else ()
             given = (part for header in chosen for part in header)

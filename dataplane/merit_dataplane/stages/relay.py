@@ -18,12 +18,15 @@ class Relay:
         """A complete answer, priced."""
         body, extra = answer.body, [(b"content-type", answer.content_type)]
         if answer.status < 300:
-            usage = answer.usage or Usage(
-                exchange.bid.input if exchange.bid else call.input_tokens, output=max(1, len(body) // 8)
+            usage = (
+                answer.usage
+                or answer.estimate
+                or Usage(exchange.bid.input if exchange.bid else call.input_tokens, output=max(1, len(body) // 8))
             )
             cost = exchange.book(usage, estimated=answer.usage is None)
             extra.append((b"x-merit-cost", usd(cost.total).encode()))
             if cost.amortised is not None:
                 extra.append((b"x-merit-effective-cost", usd(cost.effective).encode()))
-            body = with_cost(body, cost, usage if exchange.estimated else None)
+            if answer.estimate is None:
+                body = with_cost(body, cost, usage if exchange.estimated else None)
         await self._responses.send(exchange, send, answer.status, body, tuple(extra))

@@ -23,7 +23,7 @@ from merit_dataplane.wire.openai_request import Call
 from merit_dataplane.wire.openai_splice import Splice, identity_of
 from merit_dataplane.wire.server_sent_events import MalformedStreamError
 
-_SSE = (b"content-type", b"text/event-stream; charset=utf-8")
+_SSE = b"text/event-stream"
 _CLIENT_STALL_SECONDS = 60.0
 _DRAIN_SECONDS = 1.0
 _TAIL_SECONDS = 3.0
@@ -47,7 +47,8 @@ class StreamRelay:
         call = exchange.call
         exchange.status = 200
         exchange.first_token = exchange.loop.time() - exchange.started
-        extra = (_SSE, (b"cache-control", b"no-cache"), (b"x-merit-expected-cost", usd(made.bid.marginal).encode()))
+        kind = (b"content-type", answer.content_type)
+        extra = (kind, (b"cache-control", b"no-cache"), (b"x-merit-expected-cost", usd(made.bid.marginal).encode()))
         part = _Part(exchange, made, answer, None)
         sent, parts = Sent(identity_of(answer.held)), 1
         try:
@@ -100,10 +101,14 @@ class StreamRelay:
     async def _end(self, exchange: Exchange, part: "_Part", fault: str, guard: Guard, send: Send) -> None:
         """The client is told that the answer is incomplete: in the provider's own words where it has said so."""
         exchange.error, exchange.status = f"stream_{fault}", 502
+        if not part.answer.content_type.startswith(_SSE):
+            return  # without an end: the server closes the connection, and no word of ours gets into a sound
         message = "The provider's stream broke off; the answer is incomplete."
         error = errors.error_body(message, kind="upstream_error", code="stream_interrupted")
         guard.limit(_CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE)
         event = part.answer.progress.error or b"data: " + error + b"\n\n"
+        if part.answer.estimate is not None and part.answer.translator.failed:
+            event = b""  # the provider's own has passed
         await send({"type": "http.response.body", "body": event})
 
 
@@ -198,7 +203,8 @@ class _Part:
         self._leave()
         bid, translator = self.made.bid, self.answer.translator
         usage = translator.usage
-        self._exchange.book(usage or Usage(bid.input, output=translator.events), estimated=usage is None)
+        estimate = self.answer.estimate or Usage(bid.input, output=translator.events)
+        self._exchange.book(usage or estimate, estimated=usage is None)
 
     def _leave(self) -> None:
         if not self._ended:

@@ -29,6 +29,7 @@ from merit_dataplane.upstream.client import Failure, UpstreamClient, UpstreamErr
 from merit_dataplane.wire.clients import dialect_for
 from merit_dataplane.wire.dialects import Dialect
 from merit_dataplane.wire.openai_errors import context_is_too_long, error_message
+from merit_dataplane.wire.openai_passed.progress import Unread
 from merit_dataplane.wire.openai_progress import Progress
 from merit_dataplane.wire.openai_request import Call
 from merit_dataplane.wire.server_sent_events import MalformedStreamError
@@ -42,6 +43,7 @@ _OURS = _OF_THE_CREDENTIAL | _OF_THE_MODEL | {408, 429}
 _FEW_TOKENS = 20
 """Added to the tokens of a whole answer before its time is shared among them: short ones take their time too."""
 _KIND = re.compile(r"[\x20-\x7e]{1,200}")
+_EVENTS = b"text/event-stream; charset=utf-8"
 Price = Callable[[Usage], CostDetails]
 
 
@@ -71,6 +73,8 @@ class Whole:
     content_type: bytes
     body: bytes
     usage: Usage | None
+    estimate: Usage | None = None
+    """Of an answer that is handed on as it is: what is booked where it tells no usage."""
 
 
 @dataclass(slots=True)
@@ -83,6 +87,9 @@ class Stream:
     rest: AsyncIterator[bytes]
     translator: StreamedAnswer
     progress: Progress
+    content_type: bytes = _EVENTS
+    estimate: Usage | None = None
+    """As above."""
 
 
 class AttemptFailedError(Exception):
@@ -133,7 +140,9 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
     body = dialect.request(made.call, target.model_json, target.max_output_tokens)
     more, authentication = dialect.more_headers, provider.authentication
     traced = made.traced
-    headers, once = (provider.headers, False) if more is None and traced is None else _headers(provider, more, traced)
+    headers = provider.stream_headers if made.call.stream else provider.headers
+    once = more is not None or traced is not None
+    headers = _headers(headers, more, traced) if once else headers
     url = _url(made, dialect)
     loop = asyncio.get_running_loop()
     made.began = loop.time()
@@ -215,14 +224,15 @@ async def _whole(response: UpstreamResponse, made: Attempt, dialect: Dialect, gu
             raise AttemptFailedError(Failure.MALFORMED, "the answer is none of its protocol's") from None
         if usage is None and dialect.told_usage is not None:
             body, usage = dialect.told_usage(body, response.header)
+        if dialect.estimate is not None:
+            return Whole(status, _kind(response), body, usage, dialect.estimate(made.call, body))
         return Whole(status, b"application/json", body, usage)
     retry_after, why = retry_after_seconds(response.header("retry-after"), time.time()), ""
     if _clients_mistake(status) or dialect.reads_refusals:
         body = _without_secrets(await response.read(_MAX_ERROR_BYTES), target.provider)
         status, body, asked, why = dialect.error(status, body, response.header)
         if _clients_mistake(status):
-            kind = response.header("content-type") or ""
-            whole = Whole(status, kind.encode() if _KIND.fullmatch(kind) else b"application/json", body, None)
+            whole = Whole(status, _kind(response), body, None)
             if context_is_too_long(status, body):
                 raise AttemptFailedError("context_too_long", "the context is too long", status=status, whole=whole)
             return whole
@@ -234,6 +244,11 @@ async def _whole(response: UpstreamResponse, made: Attempt, dialect: Dialect, gu
 
 def _clients_mistake(status: int) -> bool:
     return 400 <= status < 500 and status not in _OURS
+
+
+def _kind(response: UpstreamResponse) -> bytes:
+    kind = response.header("content-type") or ""
+    return kind.encode() if _KIND.fullmatch(kind) else b"application/json"
 
 
 async def _open_stream(response: UpstreamResponse, made: Attempt, dialect: Dialect, guard: Guard) -> Stream:
@@ -249,6 +264,10 @@ async def _open_stream(response: UpstreamResponse, made: Attempt, dialect: Diale
     else:
         wait = circuit.patience(target.first_token_wait) - (loop.time() - made.began)
         guard.limit(max(0.0, wait), Verdict.FIRST_TOKEN)
+    as_is: tuple[bytes, Usage | None] = (_EVENTS, None)
+    if dialect.estimate is not None:
+        progress = made.progress = Unread()
+        as_is = _kind(response), dialect.estimate(made.call, b"")
     rest = response.chunks()
     held = b""
     try:
@@ -259,11 +278,11 @@ async def _open_stream(response: UpstreamResponse, made: Attempt, dialect: Diale
             if progress.started or translator.complete:
                 now = loop.time()
                 circuit.answers(now, made.began, Kind.FIRST_ONE, now - made.began)
-                return Stream(response, held, rest, translator, progress)
+                return Stream(response, held, rest, translator, progress, *as_is)
         else:
             held += progress.feed(translator.finish())
             if progress.started or translator.complete:
-                return Stream(response, held, rest, translator, progress)
+                return Stream(response, held, rest, translator, progress, *as_is)
     except MalformedStreamError:
         raise AttemptFailedError(Failure.MALFORMED, "an event is none of its protocol's", seen=translator) from None
     if progress.error:
@@ -305,11 +324,11 @@ def _judge(failed: AttemptFailedError, made: Attempt, now: float) -> None:
 
 
 def _headers(
-    provider: ProviderPlan, more: Mapping[str, str] | None, traced: Mapping[str, str] | None
-) -> tuple[Mapping[str, str], bool]:
-    """The provider's and this request's own, and that these are for this request alone."""
-    headers = provider.headers if more is None else with_more(provider.headers, more)
-    return (headers if traced is None else {**headers, **traced}), True
+    headers: Mapping[str, str], more: Mapping[str, str] | None, traced: Mapping[str, str] | None
+) -> Mapping[str, str]:
+    """The provider's and this request's own."""
+    headers = headers if more is None else with_more(headers, more)
+    return headers if traced is None else {**headers, **traced}
 
 
 def with_more(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:

@@ -18,6 +18,8 @@ from merit_dataplane.wire.anthropic_openai.renderer import MessageRenderer
 from merit_dataplane.wire.anthropic_openai.request import parse_messages
 from merit_dataplane.wire.dialects import Dialect, Header, Refusal
 from merit_dataplane.wire.features import Feature
+from merit_dataplane.wire.openai_passed.dialect import passed
+from merit_dataplane.wire.openai_passed.request import TABLE, parse_passed
 from merit_dataplane.wire.openai_request import Call, Native, Operation, parse
 from merit_dataplane.wire.plain import kept, plain
 from merit_dataplane.wire.renderer import OpenRenderer
@@ -75,6 +77,10 @@ def _responses_pass(dialect: Dialect, native: Native) -> Dialect:
     )
 
 
+def _passed(operation: Operation) -> ClientDialect:
+    return ClientDialect(parse=lambda body, headers: parse_passed(operation, body, headers), passes=passed)
+
+
 CLIENTS: Final[Mapping[Operation, ClientDialect]] = {
     Operation.CHAT: _of_openai(Operation.CHAT),
     Operation.COMPLETIONS: _of_openai(Operation.COMPLETIONS),
@@ -95,6 +101,7 @@ CLIENTS: Final[Mapping[Operation, ClientDialect]] = {
         passes=_responses_pass,
         needs=int(Feature.RESPONSES),
     ),
+    **{operation: _passed(operation) for operation in TABLE},
 }
 """By the endpoint that was called."""
 

@@ -13,7 +13,7 @@ import msgspec
 
 from merit_crds.pricing import CostDetails, Usage
 from merit_dataplane.wire.amazon_event_stream import CONTENT_TYPE
-from merit_dataplane.wire.features import Feature
+from merit_dataplane.wire.features import ENDPOINTS, Feature
 from merit_dataplane.wire.openai_anthropic.answer import answer_body, error_answer
 from merit_dataplane.wire.openai_anthropic.request import KEPT as ANTHROPIC_KEPT
 from merit_dataplane.wire.openai_anthropic.request import request_body, vertex_body
@@ -110,6 +110,8 @@ class Dialect:
     """The endpoint to call; None where it is the call's own operation."""
     more_headers: Mapping[str, str] | None = None
     """Of this request alone."""
+    estimate: Callable[[Call, bytes], Usage] | None = None
+    """Of an answer's body (empty: a stream): what to book where it tells no usage. Such answers go on as they are."""
     told_usage: Callable[[bytes, Header], tuple[bytes, Usage | None]] | None = None
     """Of an answer without usage, already translated, and its headers: the same with what these say."""
 
@@ -146,6 +148,14 @@ def _anthropic_stream(call: Call, _: str, price: Callable[[Usage], CostDetails],
 
 
 _OPENAIS = (Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS)
+_OPENAI_ALONE = (Operation.MODERATIONS, Operation.IMAGE_VARIATIONS)
+_PASSED = (
+    Operation.IMAGES,
+    Operation.IMAGE_EDITS,
+    Operation.SPEECH,
+    Operation.TRANSCRIPTIONS,
+    Operation.TRANSLATIONS,
+)
 """What Azure has under a deployment's URL; Responses are beside it."""
 
 
@@ -163,7 +173,7 @@ _GEMINI: Final = Dialect(
         Operation.CHAT: Path("models/{model}:generateContent", "models/{model}:streamGenerateContent?alt=sse"),
         Operation.EMBEDDINGS: same("models/{model}:batchEmbedContents"),
     },
-    can_say=-1,
+    can_say=~ENDPOINTS,
     always=int(Feature.CHOICES),
     api_key=lambda key: ("x-goog-api-key", key),
     headers={},
@@ -204,7 +214,7 @@ _ANTHROPIC: Final = Dialect(
 )
 
 _OPENAI: Final = Dialect(
-    paths={operation: same(operation) for operation in (*_OPENAIS, Operation.RESPONSES)},
+    paths={operation: same(operation) for operation in (*_OPENAIS, Operation.RESPONSES, *_OPENAI_ALONE, *_PASSED)},
     can_say=-1,
     always=int(Feature.COMPLETIONS | Feature.CHOICES),
     api_key=lambda key: ("Authorization", f"Bearer {key}"),
@@ -242,7 +252,8 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     ),
     "AzureOpenAI": replace(
         _OPENAI,
-        paths={operation: same(f"openai/deployments/{{model}}/{operation}") for operation in _OPENAIS},
+        paths={operation: same(f"openai/deployments/{{model}}/{operation}") for operation in (*_OPENAIS, *_PASSED)},
+        can_say=~int(Feature.MODERATION | Feature.IMAGE_VARIATIONS),
         api_key=lambda key: ("api-key", key),
         query=(("api-version", "2024-10-21"),),
     ),

@@ -25,10 +25,20 @@ class Feature(IntFlag):
     """Used by requests that no chat completion can say."""
     ASSISTANT_PREFIX = 8192
     """No request uses it: Merit does, when a stream breaks off."""
+    MODERATION = 16384
+    IMAGE_GENERATION = 32768
+    IMAGE_EDITS = 65536
+    IMAGE_VARIATIONS = 131072
+    SPEECH = 262144
+    TRANSCRIPTION = 524288
+    TRANSLATION = 1048576
+    """These seven are each used by all requests to one endpoint, and by no other."""
 
 
 MEDIA = 32 | 64
 """Images and sounds, as a plain int."""
+ENDPOINTS = 0b1111111 << 14
+"""Those that stand for an endpoint each, as a plain int."""
 TOKENS_PER_MEDIUM = 1_000
 """What an image or a sound counts for: about a large picture at OpenAI, half a minute of speech."""
 BY_NAME = {
@@ -43,6 +53,13 @@ BY_NAME = {
     "Embeddings": Feature.EMBEDDINGS,
     "Responses": Feature.RESPONSES,
     "AssistantPrefix": Feature.ASSISTANT_PREFIX,
+    "Moderation": Feature.MODERATION,
+    "ImageGeneration": Feature.IMAGE_GENERATION,
+    "ImageEdits": Feature.IMAGE_EDITS,
+    "ImageVariations": Feature.IMAGE_VARIATIONS,
+    "Speech": Feature.SPEECH,
+    "Transcription": Feature.TRANSCRIPTION,
+    "Translation": Feature.TRANSLATION,
 }
 
 

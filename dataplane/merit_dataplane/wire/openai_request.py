@@ -13,7 +13,7 @@ from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.features import TOKENS_PER_MEDIUM, Feature
 from merit_dataplane.wire.steering import Steering, read_steering
 
-_BYTES_PER_TOKEN = 4
+BYTES_PER_TOKEN = 4
 """English text in JSON; a calibrated count belongs to the next step of pricing."""
 _FILE_BYTES_PER_TOKEN = 20
 """Of base64. PDFs of one page in recorded requests: 12 to 75, most about 20."""
@@ -34,6 +34,13 @@ class Operation(StrEnum):
     MESSAGES = "messages"
     COUNT_TOKENS = "messages/count_tokens"
     RESPONSES = "responses"
+    MODERATIONS = "moderations"
+    IMAGES = "images/generations"
+    IMAGE_EDITS = "images/edits"
+    IMAGE_VARIATIONS = "images/variations"
+    SPEECH = "audio/speech"
+    TRANSCRIPTIONS = "audio/transcriptions"
+    TRANSLATIONS = "audio/translations"
 
 
 OURS = ("usage", "models", "provider", "cache")
@@ -45,6 +52,13 @@ _INPUT = {
     Operation.MESSAGES: "messages",
     Operation.COUNT_TOKENS: "messages",
     Operation.RESPONSES: "input",
+    Operation.MODERATIONS: "input",
+    Operation.IMAGES: "prompt",
+    Operation.IMAGE_EDITS: "image",
+    Operation.IMAGE_VARIATIONS: "image",
+    Operation.SPEECH: "input",
+    Operation.TRANSCRIPTIONS: "file",
+    Operation.TRANSLATIONS: "file",
 }
 
 
@@ -210,7 +224,7 @@ def parse(operation: Operation, body: bytes) -> Call:
         model=model,
         stream=stream,
         wants_usage=asked or (head.usage is not None and bool(head.usage.include)),
-        input_tokens=max(1, (len(raw) + len(bytes(head.tools)) - media_bytes - _escaping(raw)) // _BYTES_PER_TOKEN),
+        input_tokens=max(1, (len(raw) + len(bytes(head.tools)) - media_bytes - _escaping(raw)) // BYTES_PER_TOKEN),
         output_limit=max(0, head.max_completion_tokens or head.max_tokens or 0),
         choices=max(1, head.n or 1),
         features=features,
@@ -254,11 +268,11 @@ def _media(content: msgspec.Raw) -> tuple[int, int]:
                 bits |= int(Feature.AUDIO)
             elif part.type == "file":
                 size = len(bytes(part.file))
-                excess += size - min(size // _FILE_BYTES_PER_TOKEN, _MOST_TOKENS_PER_FILE) * _BYTES_PER_TOKEN
+                excess += size - min(size // _FILE_BYTES_PER_TOKEN, _MOST_TOKENS_PER_FILE) * BYTES_PER_TOKEN
                 continue
             else:
                 continue
-            excess += len(bytes(part.image_url)) + len(bytes(part.input_audio)) - TOKENS_PER_MEDIUM * _BYTES_PER_TOKEN
+            excess += len(bytes(part.image_url)) + len(bytes(part.input_audio)) - TOKENS_PER_MEDIUM * BYTES_PER_TOKEN
     return bits, excess
 
 
