@@ -41,6 +41,7 @@ from merit_dataplane.metering.wins import Wins
 from merit_dataplane.resilience.account import AccountLimits
 from merit_dataplane.resilience.circuit import Circuit
 from merit_dataplane.resilience.retry_budget import RetryBudget
+from merit_dataplane.snapshots.cache_plan import CachePlan, cache_plan
 from merit_dataplane.snapshots.current_price import CurrentPrice
 from merit_dataplane.snapshots.places import Place, of_streams, place
 from merit_dataplane.snapshots.price_check import check_price, prices_caches
@@ -203,21 +204,6 @@ class TierPlan:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CachePlan:
-    """How long answers of a route are kept, and whose they are."""
-
-    seconds: float
-    stale_seconds: float
-    """After these, while they are fetched anew."""
-    shared: bool
-    """By all consumers of the route."""
-    scope: tuple[bytes, ...]
-    """What of the route is part of every key."""
-    headers: frozenset[bytes]
-    """Names of the request's headers by which its tier may be chosen."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class RoutePlan:
     """One route."""
 
@@ -320,7 +306,7 @@ class Builder:
                 tiers=tuple(self._tier(key, route, tier, providers, prices) for tier in route.tiers),
                 attempts=route.attempts,
                 total_seconds=route.total_ms / 1000,
-                cache=_cache(key, route),
+                cache=cache_plan(key, route),
                 retry_budget=self._live.retry_budget(key),
                 retry_share=route.retry_budget_ppm / 10**6,
                 longest_wait=route.longest_wait_ms / 1000,
@@ -578,19 +564,6 @@ class Builder:
 def _spellings(key: str) -> tuple[bytes, ...]:
     """As it is, and as a URL has it."""
     return tuple(dict.fromkeys(spelt.encode() for spelt in (key, quote_plus(key)) if spelt))
-
-
-def _cache(key: str, route: RouteEntry) -> CachePlan | None:
-    if not route.cache_ttl_ms:
-        return None
-    conditions = (condition for tier in route.tiers for condition in tier.when)
-    return CachePlan(
-        seconds=route.cache_ttl_ms / 1000,
-        stale_seconds=route.cache_stale_ms / 1000,
-        shared=route.cache_shared,
-        scope=(key.encode(), route.cache_generation.encode()),
-        headers=frozenset(name.encode() for condition in conditions for name, _ in condition.headers),
-    )
 
 
 def _when(condition: TierCondition) -> When:

@@ -26,7 +26,8 @@ from merit_dataplane.exchange import CLIENT_GONE, Exchange
 from merit_dataplane.feedback.answer_id import Byline
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.resilience.guard import Guard, Receive, Verdict
-from merit_dataplane.snapshots.tables import CachePlan, ConsumerPlan, Headers, RoutePlan
+from merit_dataplane.snapshots.cache_plan import CachePlan
+from merit_dataplane.snapshots.tables import ConsumerPlan, Headers, RoutePlan
 from merit_dataplane.stages.responses import Responses, Send
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.openai_passed.request import TABLE

@@ -1,0 +1,34 @@
+"""How a route's answers are kept."""
+
+from dataclasses import dataclass
+
+from merit_crds.snapshot import RouteEntry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CachePlan:
+    """How long answers of a route are kept, and whose they are."""
+
+    seconds: float
+    stale_seconds: float
+    """After these, while they are fetched anew."""
+    shared: bool
+    """By all consumers of the route."""
+    scope: tuple[bytes, ...]
+    """What of the route is part of every key."""
+    headers: frozenset[bytes]
+    """Names of the request's headers by which its tier may be chosen."""
+
+
+def cache_plan(key: str, route: RouteEntry) -> CachePlan | None:
+    """Of a route, `namespace/name`; None where it keeps none."""
+    if not route.cache_ttl_ms:
+        return None
+    conditions = (condition for tier in route.tiers for condition in tier.when)
+    return CachePlan(
+        seconds=route.cache_ttl_ms / 1000,
+        stale_seconds=route.cache_stale_ms / 1000,
+        shared=route.cache_shared,
+        scope=(key.encode(), route.cache_generation.encode()),
+        headers=frozenset(name.encode() for condition in conditions for name, _ in condition.headers),
+    )
