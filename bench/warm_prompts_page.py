@@ -50,7 +50,7 @@ def _tables(found: list[Rows]) -> Iterator[str]:
 
 def plot(found: list[Rows]) -> str:
     """Spend above the bound, a bar for each rule."""
-    wide, left, bar, gap = 860, 330, 12, 26
+    wide, left, bar, gap = 930, 400, 12, 26
     most = max(rows.rules[rule][1] / rows.rules[_BOUND][1] - 1 for rows in found for rule in rows.rules)
     lines, y = [], 50
     for rows in found:
