@@ -31,6 +31,8 @@ EXAMPLES = [
     if path.parent.name != "gitops"  # Argo CD's and Flux's kinds: no cluster of ours knows them
 ]
 BEYOND_A_SCHEMA = (
+    "host of that vendor's",
+    "with ambient must be one of",
     "RE2",
     "header occurs",
     "candidate occurs",

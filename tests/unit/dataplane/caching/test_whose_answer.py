@@ -141,7 +141,7 @@ class Numbering:
     async def __call__(self, raw: bytes, writer: asyncio.StreamWriter) -> None:
         self.calls += 1
         said = f"call-{self.calls}"
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(0.03)  # long enough for others to ask the same
         message, usage = {"role": "assistant", "content": said}, {"prompt_tokens": 1, "completion_tokens": 1}
         if json.loads(raw).get("stream"):
             chunk = {"id": said, "object": "chat.completion.chunk", "created": 1, "model": "v-model"}
