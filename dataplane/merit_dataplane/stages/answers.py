@@ -104,7 +104,10 @@ class Answers:
                 if not fresh and wanted.key not in self._flights:
                     self._fly(wanted, exchange.fork(anew=True), go, "refresh").stay()
                 return await self._replay(exchange, send, wanted, entry, "hit" if fresh else "stale")
-            if wanted.controls.only_cached and not await self._elsewhere(wanted, exchange):
+            if wanted.controls.only_cached:
+                if (found := await self._elsewhere(wanted, exchange)) is not None:
+                    fresh = found.fresh(time.time())
+                    return await self._replay(exchange, send, wanted, found, "hit" if fresh else "stale")
                 raise RequestError(
                     504,
                     "No answer is kept for this request, and the client wants no other.",
@@ -132,15 +135,15 @@ class Answers:
                 elif first and not flight.ended:
                     flight.exchange.rename()  # this request ends here, with an account of its own
 
-    async def _elsewhere(self, wanted: Wanted, exchange: Exchange) -> bool:
-        """Whether another pod has kept it; then this one has it, too."""
+    async def _elsewhere(self, wanted: Wanted, exchange: Exchange) -> Entry | None:
+        """What another pod has kept; from then on this one has it, too."""
         if self._shared is None or not wanted.controls.reads:
-            return False
+            return None
         entry = await self._shared.peek(wanted.key, exchange.shared(self._shared.state))
         if entry is None or not self._serves(entry, wanted):
-            return False
+            return None
         self._store.put(wanted.key, entry)
-        return True
+        return entry
 
     async def close(self) -> None:
         """Ends what is fetched for nobody in particular."""
