@@ -13,6 +13,7 @@ import msgspec
 
 from merit_dataplane.wire.openai_anthropic.fields import a_list, a_string, an_object, invalid
 from merit_dataplane.wire.openai_bedrock.media import medium, sound
+from merit_dataplane.wire.openai_turns import turns_of
 
 Block = dict[str, Any]
 OWN = frozenset({
@@ -26,18 +27,7 @@ _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_.:-]")
 
 def conversation(messages: Any) -> tuple[list[Block], list[dict[str, Any]]]:
     """System blocks and turns. Raises RequestError (400) that names the message's field."""
-    system: list[Block] = []
-    turns: list[dict[str, Any]] = []
-    for place, given in enumerate(a_list(messages, "messages")):
-        where = f"messages[{place}]"
-        message = an_object(given, where)
-        role, blocks = _turn(message, where)
-        if role == "system":
-            system += blocks
-        elif turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        elif blocks:
-            turns.append({"role": role, "content": blocks})
+    system, turns = turns_of(messages, _turn)
     _end_of_prefix(turns)
     return system, turns
 
