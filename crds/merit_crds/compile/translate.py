@@ -20,6 +20,7 @@ from merit_crds.snapshot.model import (
     PricingEntry,
     ProviderEntry,
     RouteEntry,
+    Stems,
     Tier,
     TierCondition,
 )
@@ -35,6 +36,7 @@ from merit_crds.v1alpha1 import (
 )
 from merit_crds.v1alpha1.fields import ObjectRef, milliseconds
 from merit_crds.v1alpha1.retry import RetryPolicy
+from merit_crds.v1alpha1.stems import StemsCache
 
 Entry: TypeAlias = ProviderEntry | PricingEntry | RouteEntry | ConsumerEntry
 
@@ -145,6 +147,8 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
         cache_stale_ms=milliseconds(exact.stale_while_revalidate or "0s") if exact else 0,
         cache_shared=exact is not None and exact.scope == "Route",
         cache_generation=(exact and exact.generation) or "",
+        cache_equal_under=tuple(sorted(exact.equal_under)) if exact else (),
+        stems=_stems(spec.cache.stems) if spec.cache and spec.cache.stems else None,
         typical_input_tokens=typical.input_tokens if typical else 300,
         typical_output_tokens=typical.output_tokens if typical else 60,
         max_price=_ceilings(spec.max_price) if spec.max_price else None,
@@ -169,6 +173,17 @@ def _ceilings(price: MaxPrice) -> PriceCeilings:
         request=_pico(price.request, 10**12),
         image_input=_pico(price.image_input, 10**6),
         audio_input=_pico(price.audio_input, 10**6),
+    )
+
+
+def _stems(stems: StemsCache) -> Stems:
+    return Stems(
+        threshold=float(stems.threshold),
+        held_out_ppm=stems.held_out_percent * 10_000,
+        normalise=tuple(sorted(stems.normalise)),
+        shared=stems.scope == "Route",
+        ttl_ms=milliseconds(stems.ttl),
+        generation=stems.generation or "",
     )
 
 

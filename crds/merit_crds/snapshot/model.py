@@ -257,6 +257,22 @@ class PriceCeilings(Entry, frozen=True):
     """Of requests that hold images, or sound."""
 
 
+class Stems(Entry, frozen=True):
+    """How beginnings of answers are shared."""
+
+    threshold: float = 0.95
+    """Least share of held-out answers that begin as the stem does."""
+    held_out_ppm: int = 100_000
+    """Of the requests that a stem would serve, in millionths."""
+    normalise: tuple[str, ...] = ()
+    """What does not matter in a question; sorted."""
+    shared: bool = False
+    """By all consumers of the route."""
+    ttl_ms: int = 604_800_000
+    """A stem that no answer confirms for so long is forgotten."""
+    generation: str = ""
+
+
 class RouteEntry(Entry, frozen=True):
     """How requests for some model names are served."""
 
@@ -276,6 +292,10 @@ class RouteEntry(Entry, frozen=True):
     cache_shared: bool = False
     """By all consumers of the route."""
     cache_generation: str = ""
+    cache_equal_under: tuple[str, ...] = ()
+    """What may differ between last user messages that share an answer; sorted."""
+    stems: Stems | None = None
+    """None: no beginnings are shared."""
     typical_input_tokens: int = 300
     typical_output_tokens: int = 60
     max_price: PriceCeilings | None = None

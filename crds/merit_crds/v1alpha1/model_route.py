@@ -26,6 +26,7 @@ from merit_crds.v1alpha1.fields import (
     listed,
 )
 from merit_crds.v1alpha1.retry import RetryPolicy
+from merit_crds.v1alpha1.stems import Sameness, StemsCache
 
 Feature = Literal["Tools", "Images", "JsonSchema", "Streaming"]
 
@@ -250,12 +251,22 @@ class ExactCache(Part):
     generation: Name | None = Field(
         default=None, description="Change it to any other name, and no answer that was kept before is served again."
     )
+    equal_under: tuple[Sameness, ...] = Field(
+        default=(),
+        max_length=4,
+        description="What may differ between the last user messages of requests that share an answer. Greetings: also "
+        "thanks at the end. Punctuation: not within words and numbers. Default: nothing.",
+        json_schema_extra=listed(unique=True),
+    )
 
 
 class CachePolicy(Part):
     """Which answers may be served again."""
 
     exact: ExactCache | None = Field(default=None, description="Answers to identical requests; off when absent.")
+    stems: StemsCache | None = Field(
+        default=None, description="Beginnings of answers to questions that begin alike; off when absent."
+    )
 
 
 class TypicalRequest(Part):
