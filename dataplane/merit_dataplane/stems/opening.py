@@ -1,0 +1,78 @@
+"""The openings of a question: its first words, and all of them."""
+
+import hashlib
+from collections.abc import Collection
+from typing import NamedTuple
+
+from merit_dataplane.stems.critical import criticals, is_name, is_reference
+from merit_dataplane.stems.wording import words
+
+LENGTHS = (24, 16, 12, 8, 6, 4)
+"""In words. Shorter ones say nothing of what is asked; every length is one more record for each question."""
+MOST_WORDS = 200
+"""A question with more is none that comes again."""
+_REFERENCE, _NAME = "\0number", "\0name"
+
+
+class Opening(NamedTuple):
+    """Of one length."""
+
+    key: bytes
+    """16 bytes: hash of where it belongs and what it says."""
+    whole: bool
+    rest: frozenset[int]
+    """Hashes of the words after it."""
+    values: int
+    """Hash of the numbers and names in it that do not matter; 0 where it has none."""
+
+
+def openings(text: str, context: bytes, normalise: Collection[str]) -> tuple[Opening, ...]:
+    """Longest first: only those that may have a stem, which is where nothing critical comes after them.
+
+    `context` is all else that an answer depends on.
+    """
+    found = words(text, normalise)
+    if not 0 < len(found) <= MOST_WORDS or "\0" in text:
+        return ()
+    kinds = criticals(found)
+    free, values = [], []
+    for word, kind in zip(found, kinds, strict=True):
+        if "Numbers" in normalise and is_reference(word, kind):
+            free.append(_REFERENCE)
+            values.append(word.said)
+        elif "Names" in normalise and is_name(kind):
+            free.append(_NAME)
+            values.append(word.same)
+        else:
+            free.append(word.same)
+            values.append("")
+    last = max((place for place, kind in enumerate(kinds) if kind), default=-1)
+    rests = [_hash(word.same) for word in found]
+    lengths = (len(found), *(length for length in LENGTHS if last < length < len(found)))
+    return tuple(
+        Opening(
+            key=_key(context, free[:length], whole=length == len(found)),
+            whole=length == len(found),
+            rest=frozenset(rests[length:]),
+            values=_hash("\0".join(values[:length])) if any(values[:length]) else 0,
+        )
+        for length in lengths
+    )
+
+
+def question_of(text: str, normalise: Collection[str]) -> int:
+    """Tells questions apart."""
+    return _hash("\0".join(word.same for word in words(text, normalise)))
+
+
+def _key(context: bytes, said: list[str], *, whole: bool) -> bytes:
+    digest = hashlib.blake2b(context, digest_size=16, person=b"merit stem")
+    digest.update(b"whole" if whole else b"first")
+    for word in said:
+        part = word.encode("utf-8", "surrogatepass")
+        digest.update(len(part).to_bytes(4) + part)
+    return digest.digest()
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).digest())
