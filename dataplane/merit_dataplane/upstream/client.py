@@ -1,8 +1,8 @@
 """The port behind which the HTTP client stands, so that it can be exchanged."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Failure(StrEnum):
@@ -45,6 +45,14 @@ class UpstreamResponse(Protocol):
         ...
 
 
+class Upload(NamedTuple):
+    """A body that is sent piece by piece, each one once the provider has taken those before it."""
+
+    length: int
+    """Bytes of all pieces."""
+    pieces: Iterable[bytes]
+
+
 class UpstreamClient(Protocol):
     """Sends requests over kept connections. Cancelling the task closes the connection."""
 
@@ -54,6 +62,16 @@ class UpstreamClient(Protocol):
         """Sends a request, returns at the answer's head. `once`: these headers are for this request alone.
 
         Raises UpstreamError.
+        """
+        ...
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], connect_seconds: float, *, upload: Upload | None = None
+    ) -> UpstreamResponse:
+        """Sends a request of any method, returns at the answer's head, which may come before the body was sent.
+
+        One with a body goes over a connection of its own, and is never sent twice. Raises UpstreamError, with the
+        failure CONNECT, REFUSED_ADDRESS or CREDENTIAL where nothing was sent.
         """
         ...
 

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Mapping
 
 from merit_dataplane.upstream.addresses import Addresses, RefusedAddressError
-from merit_dataplane.upstream.client import Failure, UpstreamClient, UpstreamError, UpstreamResponse
+from merit_dataplane.upstream.client import Failure, Upload, UpstreamClient, UpstreamError, UpstreamResponse
 from merit_dataplane.upstream.http1_connection import Http1Connection
 from merit_dataplane.upstream.http1_request import Origin, Prepared, prepare
 
@@ -60,6 +60,34 @@ class Http1Client(UpstreamClient):
             raise _no_answer(origin, response.error)
         connection = await self._connect(origin, connect_seconds)
         response = connection.send(prepared.head, body)
+        await response.head()
+        if response.status:
+            return response
+        raise _no_answer(origin, response.error)
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], connect_seconds: float, *, upload: Upload | None = None
+    ) -> UpstreamResponse:
+        """See UpstreamClient."""
+        prepared = prepare(url, headers, method)
+        origin = prepared.origin
+        idle = self._idle.get(origin) if upload is None else None
+        while idle:
+            connection = idle.pop()
+            if not connection.usable:
+                continue
+            response = connection.ask(prepared.without_body)
+            await response.head()
+            if response.status:
+                return response
+            if connection.was_stale():
+                break
+            raise _no_answer(origin, response.error)
+        connection = await self._connect(origin, connect_seconds)
+        if upload is None:
+            response = connection.ask(prepared.without_body)
+        else:
+            response = await connection.stream(prepared.head, upload)
         await response.head()
         if response.status:
             return response

@@ -6,6 +6,7 @@ from typing import cast
 
 import httptools
 
+from merit_dataplane.upstream.client import Upload
 from merit_dataplane.upstream.http1_request import Origin
 from merit_dataplane.upstream.http1_response import Http1Response
 
@@ -47,6 +48,9 @@ class Http1Connection(asyncio.Protocol):
         self._keep = False
         self._paused = False
         self._too_long = False
+        self._sending = False
+        self._full = False
+        self._room: asyncio.Future[None] | None = None
 
     @property
     def usable(self) -> bool:
@@ -55,11 +59,7 @@ class Http1Connection(asyncio.Protocol):
 
     def send(self, head: bytes, body: bytes) -> Http1Response:
         """Writes a request. The response's `head()` waits for what comes back."""
-        response = self._response = Http1Response(self, self._loop)
-        self._exchanges += 1
-        self._received = self._without_body = self._head = 0
-        self._over = self._keep = False
-        self._sent_at = self._loop.time()
+        response = self._begin()
         transport = self._transport
         if transport is None:
             self._fail("connection lost")
@@ -68,6 +68,47 @@ class Http1Connection(asyncio.Protocol):
         else:
             transport.write(b"%b%d\r\n\r\n" % (head, len(body)))
             transport.write(body)
+        return response
+
+    def ask(self, head: bytes) -> Http1Response:
+        """Writes a request that has no body; its head is whole."""
+        response = self._begin()
+        if self._transport is None:
+            self._fail("connection lost")
+        else:
+            self._transport.write(head)
+        return response
+
+    async def stream(self, head: bytes, upload: Upload) -> Http1Response:
+        """Writes a request as fast as the provider reads it; stops where an answer comes before the end."""
+        response = self._begin()
+        if self._transport is None:
+            self._fail("connection lost")
+            return response
+        self._sending = True
+        self._transport.write(b"%b%d\r\n\r\n" % (head, upload.length))
+        try:
+            for piece in upload.pieces:
+                if self._full:
+                    self._room = self._loop.create_future()
+                    await self._room
+                else:
+                    await asyncio.sleep(0)  # others run between two pieces
+                if response.status or response.error or self._transport is None:
+                    return response  # what is left of the body keeps the connection from being used again
+                self._transport.write(piece)
+        except BaseException:
+            response.close()
+            raise
+        self._sending = False
+        return response
+
+    def _begin(self) -> Http1Response:
+        response = self._response = Http1Response(self, self._loop)
+        self._exchanges += 1
+        self._received = self._without_body = self._head = 0
+        self._over = self._keep = False
+        self._sent_at = self._loop.time()
         return response
 
     def was_stale(self) -> bool:
@@ -117,6 +158,8 @@ class Http1Connection(asyncio.Protocol):
                 return
         if len(response.pieces) - count > _MANY_PIECES:  # tiny chunks would take many times their length
             response.pieces[count:] = [b"".join(response.pieces[count:])]
+        if self._sending and response.status:
+            self._go_on()
         if self._too_long or (not response.status and self._received > MAX_HEAD_BYTES):
             self._fail("its head is too long")
         elif self._over:
@@ -131,9 +174,19 @@ class Http1Connection(asyncio.Protocol):
                 self._transport.pause_reading()
             response.wake()
 
+    def pause_writing(self) -> None:
+        """See Protocol."""
+        self._full = True
+
+    def resume_writing(self) -> None:
+        """See Protocol."""
+        self._full = False
+        self._go_on()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """See Protocol."""
         self._transport = None
+        self._go_on()
         del self._parser  # it holds this connection: a cycle is left to the collector, which has too much to look at
         response = self._response
         if response is not None:
@@ -199,6 +252,7 @@ class Http1Connection(asyncio.Protocol):
             # a provider that answered before it had read all may never read the rest
             if (
                 self._keep
+                and not self._sending
                 and not self._surplus
                 and not transport.is_closing()
                 and not transport.get_write_buffer_size()
@@ -209,7 +263,13 @@ class Http1Connection(asyncio.Protocol):
                 transport.abort()
         response.wake()
 
+    def _go_on(self) -> None:
+        """Whoever waits for room to write looks again."""
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
     def _fail(self, why: str) -> None:
+        self._go_on()
         response, self._response = self._response, None
         if response is not None:
             response.finish(why)

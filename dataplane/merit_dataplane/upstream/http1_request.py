@@ -15,6 +15,7 @@ _BAD_VALUE = re.compile(r"[\r\n\0]")
 _OURS = frozenset({"content-length", "transfer-encoding", "host"})
 _PORTS = {"http": 80, "https": 443}
 _PLAIN = "/%:@!$&'()*+,;=~-._"
+_LENGTH = b"Content-Length: "
 
 
 class Origin(NamedTuple):
@@ -37,8 +38,13 @@ class Prepared:
     headers: dict[str, str]
     """What `head` was made of: a mapping that has changed since needs another head."""
 
+    @property
+    def without_body(self) -> bytes:
+        """The whole head of a request that has none."""
+        return self.head.removesuffix(_LENGTH) + b"\r\n"
 
-def prepare(url: str, headers: Mapping[str, str]) -> Prepared:
+
+def prepare(url: str, headers: Mapping[str, str], method: str = "POST") -> Prepared:
     """Raises UpstreamError when no request can be made of it, in words without URL and values: these may be secret."""
     try:
         parts = urlsplit(url)
@@ -58,7 +64,7 @@ def prepare(url: str, headers: Mapping[str, str]) -> Prepared:
     shown = f"[{host}]" if ":" in host else host
     authority = shown if port == _PORTS[parts.scheme] else f"{shown}:{port}"
     given = {name.lower(): value for name, value in headers.items()}
-    lines = [f"POST {target} HTTP/1.1", f"Host: {given.get('host', authority)}"]
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {given.get('host', authority)}"]
     if parts.username is not None and "authorization" not in given:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         lines.append(f"Authorization: Basic {base64.b64encode(pair.encode()).decode()}")
@@ -66,5 +72,5 @@ def prepare(url: str, headers: Mapping[str, str]) -> Prepared:
     for name, value in headers.items():
         if not _TOKEN.fullmatch(name) or _BAD_VALUE.search(value):
             raise UpstreamError(Failure.CONNECT, f"the header {name[:100]!r} can't be sent")
-    head = "\r\n".join((*lines, "Content-Length: ")).encode()
+    head = "\r\n".join((*lines, "")).encode() + _LENGTH
     return Prepared(origin=Origin(parts.scheme == "https", host, port), head=head, headers=dict(headers))
