@@ -12,7 +12,7 @@ from operator import or_
 from typing import get_args
 from zoneinfo import ZoneInfoNotFoundError
 
-from merit_crds.pricing import STANDARD, special_rates
+from merit_crds.pricing import BATCH, STANDARD, special_rates
 from merit_crds.pricing.zones import zone
 from merit_crds.problems import Problem, shown
 from merit_crds.snapshot.model import (
@@ -255,7 +255,10 @@ def _tariff_problems(path: Path, tariff: TariffSpec, names: set[str]) -> Iterato
 
 
 def _unpriced(path: Path, pricing: ModelPricing) -> Iterator[Problem]:
-    """Sound costs several times what text does: nobody means the text's price by saying nothing."""
+    """Sound costs several times what text does, a batch half: nobody means the usual price by saying nothing."""
+    if "Batches" in pricing.capabilities and all(tier.name != BATCH for tier in pricing.service_tiers):
+        words = 'needs a tier named batch with the capability Batches: add {name: batch, percentOff: "50"}, or its prices'
+        yield Problem(path=(*path, "serviceTiers"), reason=words)
     if "Audio" not in pricing.capabilities:
         return
     named = [(path, pricing.prices), *(((*path, "periods", i), p.prices) for i, p in enumerate(pricing.periods))]

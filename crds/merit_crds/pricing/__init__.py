@@ -5,10 +5,11 @@ from merit_crds.pricing.context_tiers import price_details, rates_in_force, text
 from merit_crds.pricing.cost import CostDetails, SpecialTokens, Usage, cost, cost_details, special_rates, usd
 from merit_crds.pricing.daily import DailyWindow, daily_windows
 from merit_crds.pricing.in_force import InForce, in_force, timed
-from merit_crds.pricing.service_tiers import STANDARD, charge_of
+from merit_crds.pricing.service_tiers import BATCH, STANDARD, charge_of
 from merit_crds.pricing.stamp import price_version, stamped, stamped_excess
 
 __all__ = [
+    "BATCH",
     "STANDARD",
     "TEXT",
     "CostDetails",

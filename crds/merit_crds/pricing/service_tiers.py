@@ -4,6 +4,8 @@ from merit_crds.snapshot.model import Charge, Tariff
 
 STANDARD = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand"})
 """Words of vendors for the tier that `prices` are of."""
+BATCH = "batch"
+"""The tier by whose prices the lines of a batch are charged."""
 
 
 def charge_of(tariff: Tariff, service_tier: str) -> Charge | None:

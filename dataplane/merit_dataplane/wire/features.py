@@ -33,12 +33,16 @@ class Feature(IntFlag):
     TRANSCRIPTION = 524288
     TRANSLATION = 1048576
     """These seven are each used by all requests to one endpoint, and by no other."""
+    BATCHES = 2097152
+    """Used by the lines of a batch."""
+    FILES = 4194304
+    """Used by files that are no batch's."""
 
 
 MEDIA = 32 | 64
 """Images and sounds, as a plain int."""
-ENDPOINTS = 0b1111111 << 14
-"""Those that stand for an endpoint each, as a plain int."""
+ENDPOINTS = 0b111111111 << 14
+"""Those that stand for endpoints which a translation does not have, as a plain int."""
 TOKENS_PER_MEDIUM = 1_000
 """What an image or a sound counts for: about a large picture at OpenAI, half a minute of speech."""
 BY_NAME = {
@@ -60,6 +64,8 @@ BY_NAME = {
     "Speech": Feature.SPEECH,
     "Transcription": Feature.TRANSCRIPTION,
     "Translation": Feature.TRANSLATION,
+    "Batches": Feature.BATCHES,
+    "Files": Feature.FILES,
 }
 
 
