@@ -5,6 +5,7 @@ from typing import Any
 
 from merit_crds.snapshot import Commitment
 from merit_dataplane.authentication.schemes import Authentications
+from merit_dataplane.batches.id_key import IdKey
 from merit_dataplane.commitments.account import CommitmentAccount
 from merit_dataplane.commitments.accounts import CommitmentAccounts
 from merit_dataplane.feedback.answer_id import Byline, Labels, Seal, fingerprint, mark_of
@@ -103,6 +104,8 @@ class Live:
         """Candidates by the mark in the ids of their answers."""
         self.seals: dict[str, tuple[Seal, ...]] = {}
         """By provider, the newest first: ids of before a rotation stay good."""
+        self.id_keys: dict[str, tuple[IdKey, ...]] = {}
+        """By provider, the newest first, of the ids of files and batches."""
         self.commitments = CommitmentAccounts()
 
     def circuits(self, provider: str, endpoint: str, url: str) -> dict[str, Circuit]:
@@ -134,6 +137,12 @@ class Live:
         self.seals[provider] = (found, *(seal for seal in known if seal.of != of))[:_MOST_SEALS]
         return found
 
+    def id_key(self, provider: str, secret: bytes) -> None:
+        """What seals the ids of a provider's files and batches; `secret` as above."""
+        known, of = self.id_keys.get(provider, ()), fingerprint(secret)
+        found = next((key for key in known if key.of == of), None) or IdKey(secret)
+        self.id_keys[provider] = (found, *(key for key in known if key.of != of))[:_MOST_SEALS]
+
     def wins(self, route: str, tier: str) -> Wins:
         """Which candidates of a tier have been first."""
         return self._wins.setdefault((route, tier), Wins())
@@ -164,6 +173,7 @@ class Live:
             del self._warmths[model]
         for provider in [key for key in self.seals if key not in providers]:
             del self.seals[provider]
+            self.id_keys.pop(provider, None)
         for labels in [key for key in self.tallies if key[0] not in routes or key[2] not in providers]:
             del self.tallies[labels]
         yield

@@ -20,6 +20,14 @@ class Place(NamedTuple):
     stream_urls: Mapping[Operation, str]
     circuits: dict[str, Circuit]
     """By model."""
+    base: str = ""
+    parameters: str = ""
+    """What a URL begins with, and the query that each one has."""
+
+    def url(self, path: str, query: Query = ()) -> str:
+        """Of anything here, with these parameters besides."""
+        parameters = "&".join(filter(None, (self.parameters, urlencode(query))))
+        return f"{self.base}/{path}" + (f"?{parameters}" if parameters else "")
 
     def __repr__(self) -> str:
         return f"Place({self.name})"
@@ -29,7 +37,8 @@ def place(endpoint: Endpoint, dialect: Dialect, query: Query, circuits: dict[str
     """Of an endpoint, with the parameters that every URL of its provider has."""
     urls = {operation: _url(endpoint.url, paths.whole, query) for operation, paths in dialect.paths.items()}
     stream_urls = {operation: _url(endpoint.url, paths.stream, query) for operation, paths in dialect.paths.items()}
-    return Place(endpoint.name, urls, urls if urls == stream_urls else stream_urls, circuits)
+    streams = urls if urls == stream_urls else stream_urls
+    return Place(endpoint.name, urls, streams, circuits, endpoint.url, urlencode(query))
 
 
 def _url(base: str, path: str, query: Query) -> str:

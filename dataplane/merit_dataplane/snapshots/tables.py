@@ -243,6 +243,7 @@ class Tables:
     consumers: Mapping[bytes, ConsumerPlan]
     """By SHA-256 of the API key."""
     routes: Mapping[str, RoutePlan]
+    providers: Mapping[str, ProviderPlan]
     version_header: tuple[bytes, bytes]
 
 
@@ -331,6 +332,7 @@ class Builder:
             snapshot=snapshot,
             consumers=consumers,
             routes=routes,
+            providers=providers,
             version_header=(b"x-merit-snapshot", self._version[:12].encode()),
         )
 
@@ -386,9 +388,11 @@ class Builder:
                 query.append((scheme.name, secret))
             case GoogleToken() | AwsSignature() | AzureToken() as scheme:
                 authentication = self._live.authentications.of(key, scheme, self._credentials)
+        known_to_pods = secret.encode() or self._of_all()
+        self._live.id_key(key, known_to_pods)
         return ProviderPlan(
             key=key,
-            seal=self._live.seal(key, secret.encode() or self._of_all()),
+            seal=self._live.seal(key, known_to_pods),
             dialect=dialect,
             places=tuple(place(e, dialect, query, self._live.circuits(key, e.name, e.url)) for e in entry.endpoints),
             headers=headers,

@@ -59,6 +59,15 @@ class Path(NamedTuple):
     """The same unless the protocol has another for streams. May have a query of its own."""
 
 
+class Shelf(NamedTuple):
+    """Where a protocol has files and batches, under the endpoint's URL."""
+
+    files: str
+    batches: str
+    prefix: str
+    """What stands before an operation's path in a batch's `endpoint` and in its lines' `url`."""
+
+
 class Refusal(NamedTuple):
     """An error answer of a provider's, as it is understood."""
 
@@ -112,6 +121,8 @@ class Dialect:
     """Of this request alone."""
     estimate: Callable[[Call, bytes], Usage] | None = None
     """Of an answer's body (empty: a stream): what to book where it tells no usage. Such answers go on as they are."""
+    shelf: Shelf | None = None
+    """None where it has no files and batches such as OpenAI's."""
     told_usage: Callable[[bytes, Header], tuple[bytes, Usage | None]] | None = None
     """Of an answer without usage, already translated, and its headers: the same with what these say."""
 
@@ -225,6 +236,7 @@ _OPENAI: Final = Dialect(
     error=_openai_error,
     keeps=lambda *_: None,
     knows_only_openais=True,
+    shelf=Shelf("files", "batches", "/v1/"),
 )
 
 DIALECTS: Final[Mapping[str, Dialect]] = {
@@ -256,6 +268,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         can_say=~int(Feature.MODERATION | Feature.IMAGE_VARIATIONS),
         api_key=lambda key: ("api-key", key),
         query=(("api-version", "2024-10-21"),),
+        shelf=Shelf("openai/files", "openai/batches", "/"),
     ),
     "Bedrock": Dialect(
         paths={
