@@ -32,6 +32,8 @@ from merit_dataplane.wire.openai_errors import context_is_too_long, error_messag
 from merit_dataplane.wire.openai_passed.progress import Unread
 from merit_dataplane.wire.openai_progress import Progress
 from merit_dataplane.wire.openai_request import Call
+from merit_dataplane.wire.openai_stream import StreamTranslator
+from merit_dataplane.wire.openai_whole import stream_of
 from merit_dataplane.wire.server_sent_events import MalformedStreamError
 from merit_dataplane.wire.streamed import StreamedAnswer
 
@@ -156,7 +158,8 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
         response = await client.post(url, headers, body, provider.connect_seconds, once=once)
         provider.account.heard(response.header, loop.time(), time.time())
         if response.status == 200 and made.call.stream:
-            return await _open_stream(response, made, dialect, guard)
+            opens = _open_stream if _is_stream(response, dialect) else _streamed
+            return await opens(response, made, dialect, guard)
         answer = await _whole(response, made, dialect, guard)
     except BaseException as error:
         if response is not None:
@@ -251,12 +254,14 @@ def _kind(response: UpstreamResponse) -> bytes:
     return kind.encode() if _KIND.fullmatch(kind) else b"application/json"
 
 
+def _is_stream(response: UpstreamResponse, dialect: Dialect) -> bool:
+    kind = response.header("content-type")
+    return not kind or kind.startswith(dialect.stream_type)
+
+
 async def _open_stream(response: UpstreamResponse, made: Attempt, dialect: Dialect, guard: Guard) -> Stream:
     """Holds back what comes before the first token: who fails until then was never heard of."""
     target, progress, circuit = made.bid.target, made.progress, made.endpoint.circuit
-    kind = response.header("content-type")
-    if kind and not kind.startswith(dialect.stream_type):
-        raise AttemptFailedError(Failure.MALFORMED, "asked for a stream, got another kind of answer")
     loop = asyncio.get_running_loop()
     translator = dialect.stream(made.call, target.model, made.price, int(time.time()))
     if made.last:
@@ -291,6 +296,30 @@ async def _open_stream(response: UpstreamResponse, made: Attempt, dialect: Diale
     if progress.malformed:
         raise AttemptFailedError(Failure.MALFORMED, "an event is no JSON", seen=translator)
     raise AttemptFailedError(Failure.RESET, "the stream ended before its first token", seen=translator)
+
+
+async def _streamed(response: UpstreamResponse, made: Attempt, dialect: Dialect, guard: Guard) -> Stream:
+    """The stream of a whole answer: some vendors, and models that don't stream, give one whatever was asked for."""
+    translator = StreamTranslator(wants_usage=made.call.wants_usage, price=made.price)
+    guard.limit(made.bid.target.provider.total_seconds, Verdict.TOTAL)
+    kind = response.header("content-type") or ""
+    given = await response.read(MAX_ANSWER_BYTES) if kind.startswith("application/json") else b""
+    try:
+        body, usage = dialect.answer(given, made.call, made.bid.target.model, int(time.time()))
+        events = stream_of(body, wants_usage=usage is not None)
+        held = made.progress.feed(translator.feed(events))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        held = b""
+    if not translator.complete or not made.progress.finished:
+        raise AttemptFailedError(Failure.MALFORMED, "asked for a stream, got another kind of answer")
+    now = asyncio.get_running_loop().time()
+    made.endpoint.circuit.answers(now, made.began, Kind.FIRST_ONE, now - made.began)
+    return Stream(response, held, _nothing(), translator, made.progress)
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""
 
 
 def _broken(failure: Failure, endpoint: EndpointPlan, now: float) -> None:
