@@ -9,6 +9,7 @@ Spans go into a bounded queue that a thread empties: a collector that is away co
 import threading
 from collections.abc import Mapping
 from os import environ
+from typing import Final
 
 import msgspec
 from opentelemetry.context import Context
@@ -27,16 +28,31 @@ from merit_dataplane.wire.openai_request import Call, Operation
 
 _EXPORT_SECONDS = 5.0
 _CLOSE_SECONDS = 5.0
-_OPERATIONS = {Operation.COMPLETIONS: "text_completion", Operation.EMBEDDINGS: "embeddings"}
-"""`gen_ai.operation.name`; every other one is a chat."""
-_PROVIDERS = {
+_CHAT = ("chat", "")
+_OPERATIONS = {
+    Operation.COMPLETIONS: ("text_completion", ""),
+    Operation.EMBEDDINGS: ("embeddings", ""),
+    Operation.MODERATIONS: ("moderation", ""),
+    Operation.IMAGES: ("generate_content", "image"),
+    Operation.IMAGE_EDITS: ("generate_content", "image"),
+    Operation.IMAGE_VARIATIONS: ("generate_content", "image"),
+    Operation.SPEECH: ("generate_content", "speech"),
+    Operation.TRANSCRIPTIONS: ("generate_content", "text"),
+    Operation.TRANSLATIONS: ("generate_content", "text"),
+}
+"""`gen_ai.operation.name` and `gen_ai.output.type`; every other one is a chat, whose output is what it says.
+
+The conventions have no word for a moderation, and allow one of one's own then.
+"""
+PROVIDERS: Final = {
     "Anthropic": "anthropic",
     "AzureOpenAI": "azure.ai.openai",
     "Bedrock": "aws.bedrock",
     "Cohere": "cohere",
     "Gemini": "gcp.gemini",
     "OpenAI": "openai",
-    "VertexAI": "gcp.vertex_ai",
+    "VertexAnthropic": "gcp.vertex_ai",
+    "VertexGemini": "gcp.vertex_ai",
 }
 """`gen_ai.provider.name`, by protocol: who stands behind one that speaks OpenAI's is not known."""
 _W3C = (b"traceparent", b"tracestate")
@@ -74,13 +90,15 @@ class RequestTrace:
 
     def __init__(self, tracer: Tracer, parent: Context | None, operation: Operation):
         self._tracer = tracer
-        self._operation = _OPERATIONS.get(operation, "chat")
+        self._operation, output = _OPERATIONS.get(operation, _CHAT)
         # without a parent of the client's a new trace, not one that this thread may be in
         self._span = tracer.start_span(self._operation, parent or Context(), SpanKind.SERVER)
         self._context = set_span_in_context(self._span)
         self._attempt: Span | None = None
         if self._span.is_recording():
             self._span.set_attribute("gen_ai.operation.name", self._operation)
+            if output:
+                self._span.set_attribute("gen_ai.output.type", output)
             self._span.set_attribute("http.request.method", "POST")
             self._span.set_attribute("http.route", f"/v1/{operation}")
 
@@ -95,7 +113,7 @@ class RequestTrace:
             entry = tables.snapshot.providers.get(target.provider.key) if tables is not None else None
             span.set_attributes({
                 "gen_ai.operation.name": self._operation,
-                "gen_ai.provider.name": _PROVIDERS.get(entry.protocol, entry.protocol) if entry is not None else "",
+                "gen_ai.provider.name": PROVIDERS.get(entry.protocol, entry.protocol) if entry is not None else "",
                 "gen_ai.request.model": target.model,
                 "merit.attempt": attempt,
                 "merit.provider": target.provider.key,

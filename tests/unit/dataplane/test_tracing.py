@@ -10,8 +10,10 @@ import pytest
 
 from merit_dataplane.cli import otlp_options
 from merit_dataplane.fake_provider.behaviour import Behaviour
+from merit_dataplane.observability import tracing
+from merit_dataplane.wire.dialects import DIALECTS
 from tests.support.collector import collector
-from tests.support.gateway import gateway
+from tests.support.gateway import gateway, says, scripted
 from tests.support.resources import CONSUMER, CONSUMER_KEY, PROVIDER_KEY, prices, provider, route
 from tests.unit.dataplane.conftest import Vendors
 
@@ -96,6 +98,39 @@ async def test_the_provider_is_told_the_attempts_span(vendors: Vendors) -> None:
     assert f"traceparent: 00-{PARENT[0]}-" in unsampled
     assert "-00\r\n" in unsampled
     assert "traceparent" not in off
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "operation", "output"),
+    [
+        ("moderations", {"input": "I will"}, "moderation", None),
+        ("images/generations", {"prompt": "a fox"}, "generate_content", "image"),
+        ("audio/speech", {"input": "Hi", "voice": "alloy"}, "generate_content", "speech"),
+        ("completions", {"prompt": "Once"}, "text_completion", None),
+        ("embeddings", {"input": "Once"}, "embeddings", None),
+        ("responses", {"input": "Hi"}, "chat", None),
+        ("messages", {"messages": CHAT["messages"], "max_tokens": 9}, "chat", None),
+    ],
+)
+async def test_what_is_asked_for_has_the_conventions_name(
+    path: str, body: dict[str, object], operation: str, output: str | None
+) -> None:
+    able = "Moderation, ImageGeneration, Speech, Embeddings"
+    with collector() as otlp:
+        async with scripted(says(ANSWER)) as url:
+            documents = provider("a", url), prices("a", "1", "2", capabilities=able), route("a"), CONSUMER
+            async with gateway(*documents, traces_url=f"{otlp.url}/v1/traces") as merit:
+                await merit.post({"model": "chat", **body}, path=f"/v1/{path}")
+    (root,), (attempt,) = otlp.roots(), otlp.attempts()
+    assert (root.name, attempt.name) == (f"{operation} chat", f"{operation} a-model")
+    assert {span.attributes["gen_ai.operation.name"] for span in (root, attempt)} == {operation}
+    assert root.attributes.get("gen_ai.output.type") == output
+
+
+async def test_every_protocol_has_a_provider_name_of_the_conventions() -> None:
+    known = {"openai", "anthropic", "azure.ai.openai", "aws.bedrock", "cohere", "gcp.gemini", "gcp.vertex_ai"}
+    assert {protocol: tracing.PROVIDERS.get(protocol) for protocol in DIALECTS} == tracing.PROVIDERS
+    assert set(tracing.PROVIDERS.values()) == known
 
 
 async def test_a_stream_is_one_span_until_its_end(vendors: Vendors) -> None:
