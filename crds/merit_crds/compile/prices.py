@@ -257,7 +257,9 @@ def _tariff_problems(path: Path, tariff: TariffSpec, names: set[str]) -> Iterato
 def _unpriced(path: Path, pricing: ModelPricing) -> Iterator[Problem]:
     """Sound costs several times what text does, a batch half: nobody means the usual price by saying nothing."""
     if "Batches" in pricing.capabilities and all(tier.name != BATCH for tier in pricing.service_tiers):
-        words = 'needs a tier named batch with the capability Batches: add {name: batch, percentOff: "50"}, or its prices'
+        words = (
+            'needs a tier named batch with the capability Batches: add {name: batch, percentOff: "50"}, or its prices'
+        )
         yield Problem(path=(*path, "serviceTiers"), reason=words)
     if "Audio" not in pricing.capabilities:
         return
