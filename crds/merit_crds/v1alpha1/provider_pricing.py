@@ -44,8 +44,8 @@ Capability = Literal[
     "Batches",
     "Files",
 ]
-"""AssistantPrefix: goes on from the beginning of an answer that it is given. Batches: takes the lines of a batch, at the
-prices of its service tier `batch`. Files: its provider keeps files of other purposes."""
+"""AssistantPrefix: goes on from the beginning of an answer that it is given. Batches: takes the lines of a batch, at
+the prices of its service tier `batch`. Files: its provider keeps files of other purposes."""
 
 
 class ProviderRef(Part):

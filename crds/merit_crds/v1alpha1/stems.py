@@ -11,7 +11,7 @@ Sameness = Literal["Case", "WhiteSpace", "Greetings", "Punctuation"]
 
 
 class StemsCache(Part):
-    """Questions that begin alike share the beginning of their answers; candidates with AssistantPrefix write the rest."""
+    """Questions that begin alike share how their answers begin; candidates with AssistantPrefix write the rest."""
 
     threshold: Confidence = Field(
         default="0.95",
@@ -35,8 +35,8 @@ class StemsCache(Part):
     )
     scope: Literal["Consumer", "Route"] = Field(
         default="Consumer",
-        description="Whose requests share stems. Consumer: those of one consumer. Route: those of all consumers of this "
-        "route, who then may see how each other's answers begin; default Consumer.",
+        description="Whose requests share stems. Consumer: those of one consumer. Route: those of all consumers of "
+        "this route, who then may see how each other's answers begin; default Consumer.",
     )
     ttl: Duration = Field(default="168h", description="A stem that no answer confirms for so long is forgotten.")
     generation: Name | None = Field(

@@ -116,7 +116,7 @@ def test_a_label_travels_in_metadata_of_any_length(given: dict[str, str], route:
 
 def test_metadata_of_ours_is_refused_and_too_much_of_it() -> None:
     label = BatchLabel("c", ("r", "t", "p", "m"), "embeddings", 1, 1, "", b"1")
-    for given in ({"merit": "x"}, {"merit-2": "x"}, {str(n): "x" for n in range(16)}):
+    for metadata in ({"merit": "x"}, {"merit-2": "x"}, {str(n): "x" for n in range(16)}):
         with pytest.raises(RequestError) as raised:
-            labelled_metadata(ONE, "default/a", label, given)
+            labelled_metadata(ONE, "default/a", label, metadata)
         assert (raised.value.status, raised.value.param) == (400, "metadata")
