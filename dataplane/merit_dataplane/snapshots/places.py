@@ -35,8 +35,11 @@ class Place(NamedTuple):
 
 def place(endpoint: Endpoint, dialect: Dialect, query: Query, circuits: dict[str, Circuit]) -> Place:
     """Of an endpoint, with the parameters that every URL of its provider has."""
-    urls = {operation: _url(endpoint.url, paths.whole, query) for operation, paths in dialect.paths.items()}
-    stream_urls = {operation: _url(endpoint.url, paths.stream, query) for operation, paths in dialect.paths.items()}
+    taken = {operation: [p for p in query if p[0] not in path.without] for operation, path in dialect.paths.items()}
+    urls = {operation: _url(endpoint.url, path.whole, taken[operation]) for operation, path in dialect.paths.items()}
+    stream_urls = {
+        operation: _url(endpoint.url, path.stream, taken[operation]) for operation, path in dialect.paths.items()
+    }
     streams = urls if urls == stream_urls else stream_urls
     return Place(endpoint.name, urls, streams, circuits, endpoint.url, urlencode(query))
 

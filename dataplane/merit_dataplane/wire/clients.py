@@ -13,6 +13,7 @@ import msgspec
 
 from merit_dataplane.wire.anthropic_anthropic.answer import passed_answer, passed_error
 from merit_dataplane.wire.anthropic_anthropic.request import request_body as message_request
+from merit_dataplane.wire.anthropic_anthropic.request import vertex_body as vertex_message
 from merit_dataplane.wire.anthropic_anthropic.stream import PassedStream
 from merit_dataplane.wire.anthropic_openai.renderer import MessageRenderer
 from merit_dataplane.wire.anthropic_openai.request import parse_messages
@@ -52,13 +53,18 @@ def _of_openai(operation: Operation) -> ClientDialect:
 
 def _messages_pass(dialect: Dialect, native: Native) -> Dialect:
     def error(status: int, body: bytes, header: Header) -> Refusal:
-        return dialect.error(status, body, header)._replace(body=passed_error(body))
+        refusal, own = dialect.error(status, body, header), passed_error(body)
+        return refusal if own is body else refusal._replace(body=own)  # a cloud's own error is none of Anthropic's
 
+    written, headers = message_request, dict(native.headers)
+    if dialect.version_in_body:
+        written = vertex_message
+        headers.pop("anthropic-version", None)
     return replace(
         dialect,
         asks=native.operation,
-        more_headers=dict(native.headers),
-        request=lambda _, model, __: message_request(native, model),
+        more_headers=headers,
+        request=lambda _, model, __: written(native, model),
         answer=lambda body, _, __, created: passed_answer(body, created),
         stream=PassedStream,
         error=error,

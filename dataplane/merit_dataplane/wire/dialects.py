@@ -57,6 +57,8 @@ class Path(NamedTuple):
     whole: str
     stream: str
     """The same unless the protocol has another for streams. May have a query of its own."""
+    without: tuple[str, ...] = ()
+    """Parameters that the protocol's other URLs have, and this one refuses."""
 
 
 class Shelf(NamedTuple):
@@ -113,6 +115,8 @@ class Dialect:
     """Whether white space at the end of an assistant prefix is lost."""
     caches_only_marked: bool = False
     """Whether the provider caches prompts only up to the client's marks, and else every long one by itself."""
+    version_in_body: bool = False
+    """Whether requests of Anthropic's protocol say its version, and not the model, in their body."""
     knows_only_openais: bool = False
     """Whether the vendor gets OpenAI's fields as they are, and so no words of others may be among them."""
     asks: Operation | None = None
@@ -129,7 +133,7 @@ class Dialect:
     @property
     def names_model(self) -> bool:
         """Whether a URL has the model's name in it."""
-        return any("{model}" in path for paths in self.paths.values() for path in paths)
+        return any("{model}" in path.whole + path.stream for path in self.paths.values())
 
 
 def same(path: str) -> Path:
@@ -167,7 +171,9 @@ _PASSED = (
     Operation.TRANSCRIPTIONS,
     Operation.TRANSLATIONS,
 )
-"""What Azure has under a deployment's URL; Responses are beside it."""
+"""What Azure has under a deployment's URL."""
+_AZURES_RESPONSES = "openai/v1/responses"
+"""Of the v1 API, which names the deployment in the body and has no dated versions."""
 
 
 def _gemini_error(status: int, body: bytes, _: Header) -> Refusal:
@@ -212,7 +218,7 @@ _ANTHROPIC: Final = Dialect(
         | Feature.IMAGES
         | Feature.ASSISTANT_PREFIX
     ),
-    always=int(Feature.ANTHROPIC_ONLY),
+    always=int(Feature.ANTHROPIC_ONLY | Feature.ANTHROPIC_API),
     trims_prefix=True,
     api_key=lambda key: ("x-api-key", key),
     headers={"anthropic-version": "2023-06-01"},
@@ -255,8 +261,13 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     ),
     "VertexAnthropic": replace(
         _ANTHROPIC,
-        paths={Operation.CHAT: Path(f"{_CLAUDE}:rawPredict", f"{_CLAUDE}:streamRawPredict")},
-        always=0,
+        paths={
+            Operation.CHAT: Path(f"{_CLAUDE}:rawPredict", f"{_CLAUDE}:streamRawPredict"),
+            Operation.MESSAGES: Path(f"{_CLAUDE}:rawPredict", f"{_CLAUDE}:streamRawPredict"),
+            Operation.COUNT_TOKENS: same("publishers/anthropic/models/count-tokens:rawPredict"),
+        },
+        always=int(Feature.ANTHROPIC_ONLY),
+        version_in_body=True,
         api_key=_GEMINI.api_key,
         headers={},
         request=vertex_body,
@@ -264,7 +275,10 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
     ),
     "AzureOpenAI": replace(
         _OPENAI,
-        paths={operation: same(f"openai/deployments/{{model}}/{operation}") for operation in (*_OPENAIS, *_PASSED)},
+        paths={
+            **{operation: same(f"openai/deployments/{{model}}/{operation}") for operation in (*_OPENAIS, *_PASSED)},
+            Operation.RESPONSES: Path(_AZURES_RESPONSES, _AZURES_RESPONSES, without=("api-version",)),
+        },
         can_say=~int(Feature.MODERATION | Feature.IMAGE_VARIATIONS),
         api_key=lambda key: ("api-key", key),
         query=(("api-version", "2024-10-21"),),

@@ -6,7 +6,7 @@ from functools import cache
 
 
 class Feature(IntFlag):
-    """Names are those of a ProviderPricing's capabilities, but for COMPLETIONS, CHOICES and ANTHROPIC_ONLY."""
+    """Names are those of a ProviderPricing's capabilities, but for COMPLETIONS, CHOICES and ANTHROPIC_…."""
 
     STREAMING = 1
     TOOLS = 2
@@ -37,6 +37,8 @@ class Feature(IntFlag):
     """Used by the lines of a batch."""
     FILES = 4194304
     """Used by files that are no batch's."""
+    ANTHROPIC_API = 8388608
+    """What of the protocol only Anthropic's own API has, and no cloud that serves its models."""
 
 
 MEDIA = 32 | 64
@@ -88,6 +90,7 @@ def names(bits: int) -> str:
     of_protocols = {
         "Completions": Feature.COMPLETIONS,
         "Choices": Feature.CHOICES,
+        "what only Anthropic's own API has": Feature.ANTHROPIC_API,
         "what only the protocol Anthropic has": Feature.ANTHROPIC_ONLY,
     }
     return ", ".join(listed(bits) + [name for name, bit in of_protocols.items() if bits & bit])

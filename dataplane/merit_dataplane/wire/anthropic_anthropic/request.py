@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from merit_dataplane.wire.openai_request import OURS, Native
+from merit_dataplane.wire.openai_anthropic.request import VERTEX_VERSION
+from merit_dataplane.wire.openai_request import OURS, Native, Operation
 from merit_dataplane.wire.sealed import MARK
 
 _encode = msgspec.json.Encoder().encode
@@ -16,11 +17,23 @@ _MARK = MARK.encode()
 
 def request_body(native: Native, model: msgspec.Raw) -> bytes:
     """The bytes for the provider: `model` is the JSON string of the model's name there."""
+    return _encode(_fields(native, model))
+
+
+def vertex_body(native: Native, model: msgspec.Raw) -> bytes:
+    """The same for Vertex AI: the protocol's version is a field there, and but for a count the URL names the model."""
+    fields = _fields(native, model)
+    if native.operation is not Operation.COUNT_TOKENS:
+        del fields["model"]
+    return _encode({"anthropic_version": VERTEX_VERSION, **fields})
+
+
+def _fields(native: Native, model: msgspec.Raw) -> dict[str, Any]:
     fields = {name: raw for name, raw in native.fields.items() if name not in OURS}
     fields["model"] = model
     if _MARK in bytes(fields.get("messages", b"")):
         fields["messages"] = _without_ours(fields["messages"])
-    return _encode(fields)
+    return fields
 
 
 def _without_ours(messages: msgspec.Raw) -> msgspec.Raw:

@@ -19,6 +19,7 @@ _LONGEST_USER = 64
 _AS_THEY_ARE = ("model", "models", "provider", "temperature", "top_p", "top_k", "inference_geo", "thinking")
 """The first five mean the same in both; the others are words of Anthropic's that some translators heed."""
 _ONLY_THERE = ("container", "mcp_servers", "user_profile_id")
+"""These, and files by id, are only at Anthropic's own API."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -62,9 +63,15 @@ def parse_messages(body: bytes, headers: tuple[tuple[bytes, bytes], ...], operat
     _output(given, made)
     _rest(given, made)
     only_there += [name for name in _ONLY_THERE if given.get(name)]
+    if only_there and not made["messages"]:
+        made["messages"] = [{"role": "user", "content": ""}]  # who takes the client's own request never sees it
     call = parse(Operation.CHAT, _encode(made))
     native = Native(operation, fields, _shown(headers), tuple(only_there))
-    features = call.features | (int(Feature.ANTHROPIC_ONLY) if only_there else 0)
+    features = call.features
+    if only_there:
+        features |= int(Feature.ANTHROPIC_ONLY)
+        if any(name in _ONLY_THERE or name.endswith(".source") for name in only_there):
+            features |= int(Feature.ANTHROPIC_API)
     return msgspec.structs.replace(call, native=native, features=features)
 
 

@@ -11,6 +11,7 @@ from merit_dataplane.wire.openai_anthropic.fields import a_list, a_string, an_ob
 from merit_dataplane.wire.openai_anthropic.messages import conversation
 from merit_dataplane.wire.openai_request import Call
 
+VERTEX_VERSION: Final = "vertex-2023-10-16"
 _ASSUMED_MAX_TOKENS = 8192
 """Anthropic wants a limit; this is it where neither the client nor the price list has one."""
 _LEAST_THINKING = 1024
@@ -40,7 +41,7 @@ def request_body(call: Call, model: msgspec.Raw, max_output_tokens: int) -> byte
 
 def vertex_body(call: Call, _: msgspec.Raw, max_output_tokens: int) -> bytes:
     """The same for Vertex AI, where the URL names the model."""
-    return _encode({"anthropic_version": "vertex-2023-10-16", **_said(call, max_output_tokens)})
+    return _encode({"anthropic_version": VERTEX_VERSION, **_said(call, max_output_tokens)})
 
 
 def _said(call: Call, max_output_tokens: int) -> dict[str, Any]:

@@ -62,6 +62,8 @@ def parse_responses(body: bytes, _: tuple[tuple[bytes, bytes], ...] = ()) -> Cal
         made |= {"logprobs": True, "top_logprobs": head.top_logprobs or 0}
     _tools(given, made, only_there)
     _text(given, made)
+    if only_there and not made["messages"]:
+        made["messages"] = [{"role": "user", "content": ""}]  # who takes the client's own request never sees it
     call = parse(Operation.CHAT, _encode(made))
     native = Native(Operation.RESPONSES, fields, (), tuple(only_there))
     features = call.features | (int(Feature.RESPONSES) if only_there else 0)

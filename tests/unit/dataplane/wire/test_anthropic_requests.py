@@ -78,9 +78,10 @@ def test_what_only_anthropic_can_do(more: dict[str, Any], field: str) -> None:
     ],
 )
 def test_blocks_that_only_anthropic_reads(block: dict[str, Any], field: str) -> None:
-    call = parsed(HELLO | {"messages": [{"role": "user", "content": [block, {"type": "text", "text": "?"}]}]})
-    assert call.native is not None
-    assert call.native.only_there == (f"messages[0].content[0].{field}",)
+    for content in ([block, {"type": "text", "text": "?"}], [block]):
+        call = parsed(HELLO | {"messages": [{"role": "user", "content": content}]})
+        assert call.native is not None
+        assert call.native.only_there == (f"messages[0].content[0].{field}",)
 
 
 @pytest.mark.parametrize(

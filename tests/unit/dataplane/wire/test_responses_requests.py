@@ -100,3 +100,11 @@ def test_what_is_missing_is_named(field: str) -> None:
     with pytest.raises(RequestError) as refused:
         parse_responses(json.dumps(request).encode())
     assert refused.value.param == field
+
+
+@pytest.mark.parametrize("item", [{"type": "web_search_call"}, {"type": "an_item_of_tomorrow"}])
+def test_what_no_chat_can_say_needs_no_word_beside_it(item: dict[str, Any]) -> None:
+    call = parse_responses(json.dumps({"model": "m", "input": [item]}).encode())
+    assert call.native is not None
+    assert call.native.only_there == ("input[0]",)
+    assert json.loads(passed(call.native, MODEL))["input"] == [item]
