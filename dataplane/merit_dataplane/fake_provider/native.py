@@ -1,4 +1,6 @@
-"""Vendors' own protocols beside OpenAI's, from recorded answers: Bedrock's Converse, Cohere's v2, Google's Gemini."""
+"""Vendors' own protocols beside OpenAI's, from recorded answers: Anthropic's Messages, at its own paths and at Vertex
+AI's, Bedrock's Converse, Cohere's v2, Google's Gemini.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -14,7 +16,11 @@ _CONVERSE = re.compile(r"/model/(?P<model>[^/]+)/converse(?P<stream>-stream)?")
 _GEMINI = re.compile(
     r"(?:/[^/]+)*/models/(?P<model>[^/]+):(?P<verb>generateContent|streamGenerateContent|batchEmbedContents|predict)"
 )
+_VERTEX = re.compile(r"(?:/[^/]+)*/publishers/anthropic/models/(?P<model>[^/]+):(?P<verb>rawPredict|streamRawPredict)")
+_ANTHROPIC = {"/v1/messages": "chat", "/v1/messages/count_tokens": "count"}
 _COHERE = {"/v2/chat": "chat", "/v2/embed": "embeddings"}
+_KEYS = {"anthropic": ("x-api-key", "x-goog-api-key"), "gemini": ("x-goog-api-key",)}
+"""Headers for a key, beside `Authorization`."""
 _CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/,]+)/")
 _EXCEPTIONS = {
     400: "ValidationException",
@@ -25,6 +31,17 @@ _EXCEPTIONS = {
     429: "ThrottlingException",
     500: "InternalServerException",
     503: "ServiceUnavailableException",
+}
+_KINDS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
 }
 _STATUSES = {
     400: "INVALID_ARGUMENT",
@@ -42,9 +59,9 @@ class Native(NamedTuple):
     """One request's protocol."""
 
     protocol: str
-    """bedrock, cohere or gemini."""
+    """anthropic, bedrock, cohere or gemini."""
     operation: str
-    """chat, embeddings, or predictions (embeddings on Vertex AI)."""
+    """chat, count (of tokens), embeddings, or predictions (embeddings on Vertex AI)."""
     model: str = ""
     """Where the URL names it."""
     stream: bool = False
@@ -58,14 +75,21 @@ def native_of(raw_path: str) -> Native | None:
     if found := _GEMINI.fullmatch(raw_path):
         asks = {"batchEmbedContents": "embeddings", "predict": "predictions"}.get(found["verb"], "chat")
         return Native("gemini", asks, unquote(found["model"]), found["verb"].startswith("stream"))
+    if found := _VERTEX.fullmatch(raw_path):
+        if found["model"] == "count-tokens":
+            return Native("anthropic", "count")
+        return Native("anthropic", "chat", unquote(found["model"]), found["verb"].startswith("stream"))
+    if raw_path in _ANTHROPIC:
+        return Native("anthropic", _ANTHROPIC[raw_path])
     operation = _COHERE.get(raw_path)
     return Native("cohere", operation) if operation else None
 
 
 def key_of(native: Native, headers: Mapping[str, str]) -> str:
     """What the request proves itself by: a key, or the id of the key that signed it."""
-    if native.protocol == "gemini" and "x-goog-api-key" in headers:
-        return headers["x-goog-api-key"]
+    own = next((headers[name] for name in _KEYS.get(native.protocol, ()) if name in headers), None)
+    if own is not None:
+        return own
     given = headers.get("authorization", "")
     signed = _CREDENTIAL.match(given) if native.protocol == "bedrock" else None
     return signed[1] if signed else given.partition(" ")[2]
@@ -89,7 +113,41 @@ def refused(native: Native, refusal: Refusal, message: str) -> tuple[list[tuple[
     if native.protocol == "gemini":
         name = _STATUSES.get(refusal.status, "INTERNAL" if refusal.status >= 500 else "INVALID_ARGUMENT")
         return [], _encode({"error": {"code": refusal.status, "message": message, "status": name}})
+    if native.protocol == "anthropic":
+        kind = _KINDS.get(refusal.status, "api_error" if refusal.status >= 500 else "invalid_request_error")
+        return [], _encode({"type": "error", "error": {"type": kind, "message": message}})
     return [], _encode({"id": "00000000-0000-0000-0000-000000000000", "message": message})
+
+
+def _of_anthropic(native: Native, document: dict[str, Any]) -> Question:
+    messages = document.get("messages")
+    needed = ["messages"] if not messages else []
+    if document.get("max_tokens") is None and native.operation == "chat":
+        needed.append("max_tokens")
+    if needed:
+        raise InvalidQuestionError(f"{needed[0]}: Field required")
+    system = document.get("system") or []
+    told = [{"role": "system", "content": system}] if system else []
+    named = [{"function": {"name": tool["name"]}} for tool in document.get("tools") or ()]
+    format_ = (document.get("output_config") or {}).get("format") or document.get("output_format") or {}
+    return msgspec.convert(
+        {
+            "model": native.model or document.get("model"),
+            "messages": [*told, *map(_said, messages or ())],
+            "stream": native.stream or document.get("stream"),
+            "stream_options": {"include_usage": True},
+            "tools": named or None,
+            "tool_choice": "none" if (document.get("tool_choice") or {}).get("type") == "none" else None,
+            "response_format": {"type": "json_schema"} if format_.get("type") == "json_schema" else None,
+        },
+        Question,
+    )
+
+
+def _said(turn: dict[str, Any]) -> dict[str, Any]:
+    blocks = turn["content"]
+    answers_tool = isinstance(blocks, list) and any(block.get("type") == "tool_result" for block in blocks)
+    return {"role": "tool" if answers_tool else turn["role"], "content": blocks}
 
 
 def _of_bedrock(native: Native, document: dict[str, Any]) -> Question:
@@ -164,6 +222,7 @@ def _content(content: dict[str, Any]) -> dict[str, Any]:
 
 
 _READERS: Mapping[str, Callable[[Native, dict[str, Any]], Question]] = {
+    "anthropic": _of_anthropic,
     "bedrock": _of_bedrock,
     "cohere": _of_cohere,
     "gemini": _of_gemini,

@@ -23,6 +23,12 @@ _OF_GEMINI: Mapping[str, tuple[str, ...]] = {
     "function": ("candidates", "*", "content", "parts", "*", "functionCall", "name"),
 }
 _PLACES: Mapping[tuple[str, bool], Mapping[str, tuple[str, ...]]] = {
+    ("anthropic", False): {"usage": ("usage",), "function": ("content", "*", "name")},
+    ("anthropic", True): {
+        "usage": ("usage",),
+        "begun": ("message", "usage"),
+        "function": ("content_block", "name"),
+    },
     ("bedrock", False): {"usage": ("usage",), "function": ("output", "message", "content", "*", "toolUse", "name")},
     ("bedrock", True): {"usage": ("usage",), "function": ("start", "toolUse", "name")},
     ("gemini", False): _OF_GEMINI,
@@ -37,7 +43,7 @@ class NativeRecording(msgspec.Struct, frozen=True):
     """One recorded answer, as its file has it."""
 
     name: str
-    protocol: Literal["bedrock", "cohere", "gemini"]
+    protocol: Literal["anthropic", "bedrock", "cohere", "gemini"]
     operation: Literal["chat", "embeddings"]
     shape: Literal["text", "tools", "json", "vector"]
     stream: bool
@@ -56,6 +62,8 @@ def packaged_natives() -> tuple[NativeRecording, ...]:
 
 def native_answer(native: Native, asked: Question, *, counted: bool = True) -> Answer:
     """The recorded answer that fits. Raises NoRecordingError. `counted`: see `answers.answer`."""
+    if native.operation == "count":
+        return Answer(_JSON, msgspec.json.encode({"input_tokens": asked.prompt_tokens}), (), 0, 0)
     chosen = _chosen(native, asked)
     if chosen.operation == "embeddings":
         made = _googles if native.protocol == "gemini" else _embeddings
@@ -67,6 +75,7 @@ def native_answer(native: Native, asked: Question, *, counted: bool = True) -> A
     if counted:
         prompt = asked.prompt_tokens
         values["usage"] = msgspec.json.encode(_counted(chosen.protocol, prompt, completion))
+        values["begun"] = msgspec.json.encode(_counted(chosen.protocol, prompt, 1))
     if asked.only_function is not None:
         values["function"] = msgspec.json.encode(asked.only_function)
     places = _PLACES[chosen.protocol, chosen.stream]
@@ -79,7 +88,8 @@ def native_answer(native: Native, asked: Question, *, counted: bool = True) -> A
     if chosen.protocol == "gemini":
         return Answer(_SSE, b"", tuple(b"data: %b\r\n\r\n" % data for data in filled), prompt, completion)
     named = [b"event: %b\ndata: %b\n\n" % (msgspec.json.decode(data)["type"].encode(), data) for data in filled]
-    return Answer(_SSE, b"", (*named, b"data: [DONE]\n\n"), prompt, completion)
+    ends = () if chosen.protocol == "anthropic" else (b"data: [DONE]\n\n",)
+    return Answer(_SSE, b"", (*named, *ends), prompt, completion)
 
 
 def frame(kind: str, payload: bytes) -> bytes:
@@ -123,6 +133,8 @@ def _usage(chosen: NativeRecording, text: str) -> dict[str, Any]:
 def _tokens(protocol: str, usage: dict[str, Any]) -> tuple[int, int]:
     if protocol == "bedrock":
         return usage.get("inputTokens", 0), usage.get("outputTokens", 0)
+    if protocol == "anthropic":
+        return usage.get("input_tokens", 0), usage.get("output_tokens", 0)
     if protocol == "gemini":
         thoughts = usage.get("thoughtsTokenCount", 0)
         return usage.get("promptTokenCount", 0), usage.get("candidatesTokenCount", 0) + thoughts
@@ -134,6 +146,8 @@ def _counted(protocol: str, prompt: int, completion: int) -> dict[str, Any]:
     """What the recording says of its own prompt (cached parts) is not true of this one, and left out."""
     if protocol == "bedrock":
         return {"inputTokens": prompt, "outputTokens": completion, "totalTokens": prompt + completion}
+    if protocol == "anthropic":
+        return {"input_tokens": prompt, "output_tokens": completion}
     if protocol == "gemini":
         return {"promptTokenCount": prompt, "candidatesTokenCount": completion, "totalTokenCount": prompt + completion}
     tokens = {"input_tokens": prompt, "output_tokens": completion}

@@ -1,10 +1,11 @@
-"""The simulated vendor in the protocols of Bedrock, Cohere and Gemini, asked by Merit and by Amazon's reader."""
+"""The simulated vendor in the protocols of Anthropic, Bedrock, Cohere and Gemini, asked by Merit and by SDKs."""
 
 import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anthropic
 import httpx
 import openai
 import pytest
@@ -22,8 +23,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 TOOL: Any = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
 PROFILE = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/a1"
-BASES = {"Cohere": "/v2", "Gemini": "/v1beta", "VertexGemini": "/v1/projects/p/locations/l"}
-NATIVES = ["Bedrock", "Cohere", "Gemini", "VertexGemini"]
+BASES = {
+    "Anthropic": "/v1",
+    "VertexAnthropic": "/v1/projects/p/locations/l",
+    "Cohere": "/v2",
+    "Gemini": "/v1beta",
+    "VertexGemini": "/v1/projects/p/locations/l",
+}
+NATIVES = ["Anthropic", "VertexAnthropic", "Bedrock", "Cohere", "Gemini", "VertexGemini"]
 SCHEMA: Any = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
 
 
@@ -117,6 +124,25 @@ async def test_faults_within_a_stream(protocol: str, fault: str) -> None:
             await streamed(client)
 
 
+async def test_anthropics_sdk_reads_it() -> None:
+    async with FakeProvider(api_keys=frozenset({"a-key"})) as fake:
+        url = fake.url.removesuffix("/v1")
+        tool: Any = {"name": "look_up", "input_schema": {"type": "object"}}
+        async with anthropic.AsyncAnthropic(base_url=url, api_key="a-key", max_retries=0) as client:
+            whole = await client.messages.create(model="m", max_tokens=9, messages=HELLO)
+            assert (whole.content[0].type, whole.usage.input_tokens) == ("text", 1)
+            assert (await client.messages.count_tokens(model="m", messages=HELLO)).input_tokens == 1
+            async with client.messages.stream(model="m", max_tokens=9, messages=HELLO, tools=[tool]) as stream:
+                final = await stream.get_final_message()
+            assert {block.name for block in final.content if block.type == "tool_use"} == {"look_up"}
+            assert final.usage.input_tokens == 1
+            with pytest.raises(anthropic.BadRequestError, match="max_tokens: Field required"):
+                await client.post("/v1/messages", body={"model": "m", "messages": HELLO}, cast_to=object)
+        async with anthropic.AsyncAnthropic(base_url=url, api_key="another", max_retries=0) as client:
+            with pytest.raises(anthropic.AuthenticationError):
+                await client.messages.create(model="m", max_tokens=9, messages=HELLO)
+
+
 async def test_a_key_that_signed() -> None:
     headers = {"authorization": "AWS4-HMAC-SHA256 Credential=AKID/20260101/r/bedrock/aws4_request, SignedHeaders=host"}
     body = {"messages": [{"role": "user", "content": [{"text": "Hello"}]}]}
@@ -136,4 +162,4 @@ async def test_a_key_that_signed() -> None:
 async def test_other_paths_are_nobodys() -> None:
     assert native_of("/model/x/invoke") is None
     assert native_of("/v2/rerank") is None
-    assert len({recording.name for recording in packaged_natives()}) == len(packaged_natives()) == 17
+    assert len({recording.name for recording in packaged_natives()}) == len(packaged_natives()) == 22

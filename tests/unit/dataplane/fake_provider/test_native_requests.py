@@ -20,10 +20,14 @@ TREES = st.recursive(
     ),
     max_leaves=10,
 )
-FIELDS = st.sampled_from(["messages", "toolConfig", "system", "outputConfig", "texts", "model", "tools", "stream"])
+FIELDS = st.sampled_from(
+    ["messages", "toolConfig", "system", "outputConfig", "texts", "model", "tools", "stream", "max_tokens"]
+)
 
 
-@pytest.mark.parametrize("path", ["/model/m/converse", "/model/m/converse-stream", "/v2/chat", "/v2/embed"])
+@pytest.mark.parametrize(
+    "path", ["/v1/messages", "/model/m/converse", "/model/m/converse-stream", "/v2/chat", "/v2/embed"]
+)
 @given(st.dictionaries(FIELDS, TREES))
 def test_any_request_is_understood_or_refused(path: str, document: dict[str, Any]) -> None:
     native = native_of(path)
