@@ -318,8 +318,8 @@ async def _streamed(response: UpstreamResponse, made: Attempt, dialect: Dialect,
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""
+    for piece in list[bytes]():
+        yield piece
 
 
 def _broken(failure: Failure, endpoint: EndpointPlan, now: float) -> None:
