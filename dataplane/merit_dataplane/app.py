@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from merit_dataplane.batches.desk import Desk, is_ours
 from merit_dataplane.dispatch.legs import legs
 from merit_dataplane.explanation import explanation
 from merit_dataplane.feedback.recorder import Recorder
@@ -32,16 +33,21 @@ _MOST_FEEDBACK_BYTES = 64 * 1024
 _HOT = {f"/v1/{operation}": operation for operation in CLIENTS if operation is not Operation.COUNT_TOKENS}
 
 
-def create_app(path: RequestPath, holder: SnapshotHolder, recorder: Recorder, client: UpstreamClient) -> App:
+def create_app(
+    path: RequestPath, holder: SnapshotHolder, recorder: Recorder, client: UpstreamClient, desk: Desk
+) -> App:
     """The ASGI application of the data port."""
     api = _create_api(holder, client, path.max_body_bytes)
     _add_feedback(api, holder, recorder)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST":
-            operation = _HOT.get(scope["path"])
-            if operation is not None:
-                return await path.serve(scope, receive, send, operation)
+        if scope["type"] == "http":
+            if scope["method"] == "POST":
+                operation = _HOT.get(scope["path"])
+                if operation is not None:
+                    return await path.serve(scope, receive, send, operation)
+            if is_ours(scope["path"]):
+                return await desk.serve(scope, receive, send)
         return await api(scope, receive, send)
 
     return app

@@ -61,11 +61,12 @@ class RequestPath:
         places: Places,
         turns: Turns,
         bodies: Bodies,
+        responses: Responses,
         tracing: "Tracing | None" = None,
         shared_cache: "SharedLevel | None" = None,
     ):
         self._holder, self._ledger, self._log, self.max_body_bytes = holder, ledger, log, max_body_bytes
-        self._responses, self._admission, self._tracing = Responses(), admission, tracing
+        self._responses, self._admission, self._tracing = responses, admission, tracing
         self._answers = Answers(cache, ledger, self._responses, shared_cache)
         self._failover = Failover(client, ledger, places)
         self._relay = Relay(self._responses)

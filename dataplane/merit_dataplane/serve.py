@@ -16,6 +16,13 @@ from typing import TYPE_CHECKING
 from merit_dataplane.admin.api import create_admin
 from merit_dataplane.app import create_app
 from merit_dataplane.authentication.schemes import Authentications
+from merit_dataplane.batches.booking import Booking
+from merit_dataplane.batches.desk import Desk
+from merit_dataplane.batches.id_key import IdKey
+from merit_dataplane.batches.ids import Ids
+from merit_dataplane.batches.labels import pod_of
+from merit_dataplane.batches.marks import Marks
+from merit_dataplane.batches.watch import Watch
 from merit_dataplane.caching.exact import ExactStore
 from merit_dataplane.caching.purger import Purger
 from merit_dataplane.commitments.accounts import CommitmentAccounts
@@ -43,6 +50,7 @@ from merit_dataplane.snapshots.last_good import LastGoodDisk, restore
 from merit_dataplane.snapshots.receiver import Receiver
 from merit_dataplane.stages.admission import Admission
 from merit_dataplane.stages.places import Places
+from merit_dataplane.stages.responses import Responses
 from merit_dataplane.upstream.http1_client import Http1Client
 
 if TYPE_CHECKING:
@@ -68,6 +76,7 @@ class Gateway:
     turns: Turns
     recorder: Recorder
     purger: Purger
+    desk: Desk
     state: "SharedState | None" = None
     tracing: "Tracing | None" = None
 
@@ -83,6 +92,7 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
     turns = Turns(ledger)
     decisions = Decisions(fleet, ledger, state)
     shared_cache = _shared_cache(settings, state) if state is not None else None
+    admission, bodies, responses = Admission(decisions, ledger), Bodies(settings.body_memory_bytes, ledger), Responses()
     path = RequestPath(
         holder=holder,
         client=client,
@@ -90,16 +100,33 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
         log=usage_log,
         cache=ExactStore(settings.cache_bytes),
         max_body_bytes=settings.max_body_bytes,
-        admission=Admission(decisions, ledger),
+        admission=admission,
+        responses=responses,
         places=Places(decisions),
         turns=turns,
         tracing=tracing,
         shared_cache=shared_cache,
-        bodies=Bodies(settings.body_memory_bytes, ledger),
+        bodies=bodies,
     )
     book = _shared_book(state, holder.live) if state is not None else OwnBook(holder.live.tallies)
     recorder = Recorder(holder, ledger, book, FeedbackDisk(settings.state_dir) if settings.state_dir else None)
     purger = _purger(path, state)
+    own = IdKey(settings.cache_key_file.read_bytes().strip()) if settings.cache_key_file is not None else None
+    ids, marks = Ids(holder.live.id_keys, own), Marks(state, settings.state_dir, pod_of(settings.pod))
+    booking = Booking(holder, ledger, usage_log, marks)
+    desk = Desk(
+        holder=holder,
+        client=client,
+        ledger=ledger,
+        admission=admission,
+        bodies=bodies,
+        turns=turns,
+        responses=responses,
+        ids=ids,
+        watch=Watch(client=client, holder=holder, ledger=ledger, ids=ids, booking=booking, marks=marks),
+        max_body_bytes=settings.max_body_bytes,
+        pod=settings.pod,
+    )
     return Gateway(
         holder=holder,
         path=path,
@@ -111,6 +138,7 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
         turns=turns,
         recorder=recorder,
         purger=purger,
+        desk=desk,
         state=state,
         tracing=tracing,
     )
@@ -200,10 +228,11 @@ async def run(settings: Settings) -> None:
         await gateway.recorder.load()
         followers = [*await _follow(settings, gateway, disk), asyncio.create_task(gateway.recorder.keep())]
         followers.append(asyncio.create_task(gateway.purger.follow()))
+        followers.append(asyncio.create_task(gateway.desk.watch.follow()))
         if budgets is not None:
             followers.append(asyncio.create_task(budgets.follow()))
         followers += _keep_commitments(settings, gateway, stack)
-        data = data_server(create_app(gateway.path, gateway.holder, gateway.recorder, gateway.client), settings)
+        data = data_server(_app(gateway), settings)
         data_task = await start(data, listener)
         host, port = listener.getsockname()[:2]
         log.info("serving on http://%s:%s/v1, admin on %s", host, port, admin_listener.getsockname()[1])
@@ -222,6 +251,7 @@ async def run(settings: Settings) -> None:
         admin.should_exit = True
         await admin_task
         await gateway.path.close()
+        await gateway.desk.watch.close()
         await gateway.recorder.save()
         if disk is not None:
             await disk.flush()
@@ -259,6 +289,10 @@ def _keep_commitments(settings: Settings, gateway: Gateway, stack: AsyncExitStac
     if gateway.state is not None:
         tasks.append(asyncio.create_task(_by_redis(gateway.state, accounts)))
     return tasks
+
+
+def _app(gateway: Gateway) -> object:
+    return create_app(gateway.path, gateway.holder, gateway.recorder, gateway.client, gateway.desk)
 
 
 def _admin_app(settings: Settings, gateway: Gateway, disk: LastGoodDisk | None) -> object:

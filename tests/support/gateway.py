@@ -171,7 +171,9 @@ async def gateway(  # settings
         stack.push_async_callback(parts.path.close)
         stack.callback(parts.decisions.close)
         stack.callback(parts.turns.close)
-        data_config = data_server(create_app(parts.path, parts.holder, parts.recorder, parts.client), settings).config
+        stack.push_async_callback(parts.desk.watch.close)
+        app = create_app(parts.path, parts.holder, parts.recorder, parts.client, parts.desk)
+        data_config = data_server(app, settings).config
         port = await stack.enter_async_context(serving(data_config))
         admin_config = uvicorn.Config(
             admin, access_log=False, log_config=None, lifespan="off", interface="asgi3", ws="none"

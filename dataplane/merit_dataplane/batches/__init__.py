@@ -12,5 +12,5 @@
     marks         what has been booked
     watch         batches that nobody asks for any more
 
-Nothing is stored here: what a pod has to know again stands in the ids, in names of files and in batches' metadata.
+Nothing is stored here: what a pod has to know again stands in the ids, in names of files and in metadata of batches.
 """

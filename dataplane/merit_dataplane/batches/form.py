@@ -46,7 +46,7 @@ class UploadForm:
         self._seal()
         if not self._ended:
             raise bad_form("it does not end with its boundary")
-        if self._buffer not in (b"", b"\r\n"):
+        if bytes(self._buffer) not in (b"", b"\r\n"):
             raise bad_form("something follows its last boundary")
 
     def _seal(self) -> None:

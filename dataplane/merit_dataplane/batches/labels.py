@@ -25,6 +25,8 @@ class FileLabel(msgspec.Struct, frozen=True, array_like=True):
 
     consumer: bytes
     """Its hash."""
+    endpoint: int
+    """Hash of the provider's endpoint that it is kept at: others may lead to the same place."""
     mark: str = ""
     """Of the candidate that its lines are for, as in ids of answers."""
     operation: str = ""
@@ -39,6 +41,7 @@ class BatchLabel(msgspec.Struct, frozen=True, array_like=True):
     """Of a batch."""
 
     consumer: str
+    endpoint: int
     labels: Labels
     operation: str
     lines: int
@@ -57,6 +60,11 @@ _batch_label = msgspec.msgpack.Decoder(BatchLabel)
 def hash_of(name: str) -> bytes:
     """Of a consumer."""
     return hashlib.blake2b(name.encode(), digest_size=8, person=b"merit owner").digest()
+
+
+def hash_of_endpoint(name: str) -> int:
+    """In few bytes."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=2, person=b"merit endpoint").digest())
 
 
 def labelled_name(ids: Ids, provider: str, label: FileLabel, name: str) -> str:
@@ -100,3 +108,13 @@ def read_metadata(ids: Ids, provider: str, metadata: object) -> tuple[BatchLabel
 
 def _is_ours(key: str) -> bool:
     return key == _MARK or key.startswith(f"{_MARK}-")
+
+
+def name_of(provider: str, batch: str) -> str:
+    """Of a batch, in the usage log: `batch-` and 16 hex digits."""
+    return "batch-" + hashlib.blake2b(f"{provider}\0{batch}".encode(), digest_size=8).hexdigest()
+
+
+def pod_of(name: str) -> str:
+    """Of a pod, in labels."""
+    return hashlib.blake2b(name.encode(), digest_size=6, person=b"merit pod").hexdigest()

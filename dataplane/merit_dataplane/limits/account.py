@@ -58,23 +58,25 @@ class Refusal:
 class Spending:
     """Of one budget in the period that now is."""
 
-    __slots__ = ("_known_own", "_known_total", "_rules", "inherited", "span", "spent", "terms")
+    __slots__ = ("_known_at", "_known_own", "_known_total", "_rules", "inherited", "refunded", "span", "spent", "terms")
 
     def __init__(self, terms: Budget):
         self.terms = terms
         self._rules = zone(terms.time_zone)
         self.span = Span(0, 0)
         self.spent = 0
-        """By this pod, its forerunners on this disk included."""
+        """By this pod, its forerunners on this disk included; never goes down."""
+        self.refunded = 0
+        """Of what was booked ahead, by whatever pod; never goes down."""
         self.inherited = 0
         """By those alone."""
-        self._known_own = self._known_total = 0
+        self._known_own = self._known_total = self._known_at = 0
 
     def look(self, wall: float) -> Span:
         """The period that now is; another one begins with nothing spent."""
         if not self.span.start <= wall < self.span.end:
             self.span = span_at(self._rules, wall, months=self.terms.months)
-            self.spent = self.inherited = self._known_own = self._known_total = 0
+            self.spent = self.inherited = self.refunded = self._known_own = self._known_total = 0
         return self.span
 
     def inherit(self, spent: int) -> None:
@@ -82,18 +84,30 @@ class Spending:
         self.inherited += spent
         self.spent += spent
 
-    def know(self, total: int, own: int) -> None:
-        """All pods together had spent so much in this period when this one had spent `own`."""
-        if total >= self._known_total:
-            self._known_total, self._known_own = total, own
+    def correct(self, pico: int) -> None:
+        """What was booked ahead has cost so much more, or less."""
+        if pico > 0:
+            self.spent += pico
+        else:
+            self.refunded -= pico
+
+    @property
+    def own(self) -> int:
+        """What this pod adds to the total."""
+        return self.spent - self.refunded
+
+    def know(self, total: int, own: int, at: int) -> None:
+        """All pods together had spent so much in this period when this one had `own`. `at` numbers what was asked."""
+        if at >= self._known_at:
+            self._known_total, self._known_own, self._known_at = total, own, at
 
     def total(self) -> int:
         """What all pods have spent, as far as is known."""
-        return self._known_total + self.spent - self._known_own
+        return self._known_total + self.own - self._known_own
 
     def room(self, pods: int) -> int:
         """What this pod may still spend by itself: its share of what was left when it last knew."""
-        return self._known_own + max(0, self.terms.amount - self._known_total) // pods - self.spent
+        return self._known_own + max(0, self.terms.amount - self._known_total) // pods - self.own
 
 
 def _nobody(_: object) -> None:
@@ -211,6 +225,16 @@ class UsageAccount:
         """It took so many tokens more than was expected, or fewer."""
         self.tokens.add(tokens, now)
         self.settled_tokens += tokens
+        self.changed(self)
+
+    def correct_cost(self, booked: int, spent: int, at: float, wall: float) -> None:
+        """What was booked ahead, `at` an epoch second, cost so much; what is over comes back in its period alone."""
+        for budget in self.budgets:
+            budget.look(wall)
+            if budget.span.start <= at:
+                budget.correct(spent - booked)
+            else:
+                budget.correct(max(0, spent - booked))
         self.changed(self)
 
     def heard(self, refusal: Refusal, now: float) -> None:

@@ -48,7 +48,7 @@ class ConsumerAccounts:
         return {
             account.key: found
             for account in self._accounts.values()
-            if (found := {period_of(b): b.spent for b in account.budgets if b.spent and b.span.end > now})
+            if (found := {period_of(b): b.own for b in account.budgets if b.own and b.span.end > now})
         }
 
     def _look(self, account: UsageAccount) -> None:

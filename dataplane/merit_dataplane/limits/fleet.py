@@ -6,7 +6,7 @@ there is one hash per consumer:
 
     p:PROCESS   what that process said last; forgotten after 90 s of silence, and its reservations with it
     i, r        requests in flight and money reserved, of all processes
-    s:PERIOD    money spent in a period, of all processes, those that have ended too
+    s:PERIOD    money spent in a period, of all processes, those that have ended too, without what came back
     w           requests and tokens of the last 60 seconds, by slots of 2
     n           when to look for silent processes next
 
@@ -29,7 +29,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local fields = {me, 'i', 'r', 'w', 'n'}
-for b = 0, budgets - 1 do fields[#fields + 1] = 's:' .. ARGV[13 + 3 * b] end
+for b = 0, budgets - 1 do fields[#fields + 1] = 's:' .. ARGV[13 + 4 * b] end
 local got = redis.call('HMGET', key, unpack(fields))
 local mine = got[1] and cmsgpack.unpack(got[1]) or {0, 0, 0, 0, {}}
 local all_inflight, all_reserved = tonumber(got[2] or 0), tonumber(got[3] or 0)
@@ -43,11 +43,13 @@ mine[2] = now
 
 local told, spent, sets = {}, {}, {}
 for b = 0, budgets - 1 do
-  local id, own = ARGV[13 + 3 * b], tonumber(ARGV[14 + 3 * b])
-  local before = mine[5][id] or 0
+  local id, own, back = ARGV[13 + 4 * b], tonumber(ARGV[14 + 4 * b]), tonumber(ARGV[16 + 4 * b])
+  local before, back_before = mine[5][id] or 0, mine[5]['-' .. id] or 0
   if own < before then own = before end
+  if back < back_before then back = back_before end
   told[id] = own
-  spent[b] = tonumber(got[6 + b] or 0) + own - before
+  if back > 0 then told['-' .. id] = back end
+  spent[b] = tonumber(got[6 + b] or 0) + own - before - back + back_before
   sets[#sets + 1] = 's:' .. id
   sets[#sets + 1] = spent[b]
 end
@@ -73,7 +75,7 @@ end
 local verdict, pause = 0, 0
 if asks == 1 then
   for b = 0, budgets - 1 do
-    local amount = tonumber(ARGV[15 + 3 * b])
+    local amount = tonumber(ARGV[15 + 4 * b])
     if verdict == 0 and amount >= 0 and spent[b] + all_reserved > amount then verdict = 10 + b end
   end
   if verdict > 0 then -- a budget
@@ -119,7 +121,7 @@ _NANO = 1000
 _DAY_MS = 86_400_000
 _VERDICTS = {1: Limit.REQUESTS, 2: Limit.TOKENS, 3: Limit.CONCURRENT}
 _BUDGETS = 10
-Asked = list[tuple[Spending, int, int]]
+Asked = list[tuple[Spending, int, int, int]]
 
 
 class Fleet:
@@ -147,13 +149,13 @@ class Fleet:
         ]  # fmt: skip
         for place, budget in enumerate(account.budgets):
             amount = budget.terms.amount // _NANO if checked >> place & 1 else -1
-            made += [period_of(budget), (budget.spent - budget.inherited) // _NANO, amount]
+            own = (budget.spent - budget.inherited) // _NANO
+            made += [period_of(budget), own, amount, budget.refunded // _NANO]
         return made
 
-    @staticmethod
-    def asked(account: UsageAccount) -> Asked:
+    def asked(self, account: UsageAccount) -> Asked:
         """What this pod has spent at the moment of asking, for `understood`."""
-        return [(budget, budget.span.end, budget.spent) for budget in account.budgets]
+        return [(budget, budget.span.end, budget.own, self._seq) for budget in account.budgets]
 
     @staticmethod
     def understood(reply: object, grant: Grant, asked: Asked, wall: float) -> Refusal | None:
@@ -161,9 +163,9 @@ class Fleet:
         if not isinstance(reply, list) or len(reply) != 6 + len(asked) or not all(isinstance(x, int) for x in reply):
             raise ValueError("the script's reply has another form")
         verdict, pause, requests, tokens = reply[:4]
-        for (budget, end, own), total in zip(asked, reply[6:], strict=True):
+        for (budget, end, own, at), total in zip(asked, reply[6:], strict=True):
             if budget.span.end == end:  # no midnight has passed meanwhile
-                budget.know(total * _NANO, own)
+                budget.know(total * _NANO, own, at)
         limits = grant.account.limits
         grant.remaining = (max(0, limits.requests - requests), max(0, limits.tokens - tokens))
         if not verdict:

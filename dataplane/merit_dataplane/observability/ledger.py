@@ -86,6 +86,8 @@ class Ledger:
     """Streams that broke off and went on, by route and how."""
     lost: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
     """Pico-dollars of attempts that gave no whole answer, by route, tier, provider, model, outcome."""
+    batches: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By provider, model, and `created`, the status in which they ended and were booked, or `not_booked`: tries."""
     in_flight: int = 0
 
     def of(self, labels: Labels) -> Series:

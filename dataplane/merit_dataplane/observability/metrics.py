@@ -102,6 +102,14 @@ class LedgerCollector(Collector):
         for why, count in list(self._ledger.placements.items()):
             placements.add_metric(why, count)
         yield placements
+        batches = CounterMetricFamily(
+            "merit_batches",
+            "Batches created, batches booked by the status in which they ended, and tries to book them that failed.",
+            labels=("provider", "model", "event"),
+        )
+        for event, count in list(self._ledger.batches.items()):
+            batches.add_metric(event, count)
+        yield batches
         in_flight = GaugeMetricFamily("merit_requests_in_flight", "Requests being served.")
         in_flight.add_metric((), self._ledger.in_flight)
         yield from (cache, saved, in_flight)

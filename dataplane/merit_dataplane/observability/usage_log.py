@@ -73,6 +73,11 @@ class UsageLog:
         """Lines that were lost: the queue was full, or they could not be written."""
         return self._overflowed + self._unwritten
 
+    @property
+    def crowded(self) -> bool:
+        """Whether half of the queue is taken: who has many lines waits, and leaves the rest to requests."""
+        return len(self._lines) > self._most_pending // 2
+
     def write(self, line: UsageLine) -> None:
         """Queues one line. Called by the event loop's thread only."""
         if len(self._lines) >= self._most_pending:

@@ -46,6 +46,23 @@ class Admission:
             raise limited(refusal, grant, wall)
         exchange.grant = grant
 
+    async def admit_call(self, exchange: Exchange, account: UsageAccount, *, cost: int | None = None) -> Grant:
+        """The same for a call without tokens. `cost`: pico-dollars that it takes off the budgets; None: they are not
+        asked. Whoever gets the grant settles it. Raises RequestError 429.
+        """
+        now, wall = exchange.loop.time(), time.time()
+        grant = account.enter(0, cost or 0, now, wall)
+        try:
+            refusal = await self._decisions.refuses(exchange, grant, 0 if cost is None else _all(account), now, wall)
+        except BaseException:
+            grant.refused(now)
+            raise
+        if refusal is not None:
+            grant.refused(now)
+            self._ledger.refusals[account.key, refusal.limit.value] += 1
+            raise limited(refusal, grant, wall)
+        return grant
+
     def settle(self, exchange: Exchange, grant: Grant) -> None:
         """The request is over: books what it used, lost attempts included."""
         grant.settle(*exchange.paid(), exchange.loop.time(), time.time())

@@ -232,7 +232,7 @@ async def _whole(response: UpstreamResponse, made: Attempt, dialect: Dialect, gu
         return Whole(status, b"application/json", body, usage)
     retry_after, why = retry_after_seconds(response.header("retry-after"), time.time()), ""
     if _clients_mistake(status) or dialect.reads_refusals:
-        body = _without_secrets(await response.read(_MAX_ERROR_BYTES), target.provider)
+        body = without_secrets(await response.read(_MAX_ERROR_BYTES), target.provider)
         status, body, asked, why = dialect.error(status, body, response.header)
         if _clients_mistake(status):
             whole = Whole(status, _kind(response), body, None)
@@ -291,7 +291,7 @@ async def _open_stream(response: UpstreamResponse, made: Attempt, dialect: Diale
     except MalformedStreamError:
         raise AttemptFailedError(Failure.MALFORMED, "an event is none of its protocol's", seen=translator) from None
     if progress.error:
-        said = error_message(_without_secrets(progress.error, target.provider))
+        said = error_message(without_secrets(progress.error, target.provider))
         raise AttemptFailedError("error_event", "the provider sent an error event", seen=translator, said=said)
     if progress.malformed:
         raise AttemptFailedError(Failure.MALFORMED, "an event is no JSON", seen=translator)
@@ -370,7 +370,7 @@ def with_more(headers: Mapping[str, str], more: Mapping[str, str]) -> dict[str, 
     return made
 
 
-def _without_secrets(body: bytes, provider: ProviderPlan) -> bytes:
+def without_secrets(body: bytes, provider: ProviderPlan) -> bytes:
     """Some vendors repeat the key that they were sent in what they answer."""
     secrets = provider.secrets
     if provider.authentication is not None:

@@ -17,7 +17,7 @@ from merit_dataplane.batches.labels import (
 from merit_dataplane.wire.errors import RequestError
 
 PROVIDERS = ("default/a", "default/b")
-NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("C",)), min_size=1, max_size=60)
+NAMES = st.text(st.characters(codec="utf-8", min_codepoint=32), min_size=1, max_size=60)
 IDS = st.text("abcdefghijklmnopqrstuvwxyzABC0123456789-_", min_size=1, max_size=60)
 KEPT = st.builds(Kept, st.sampled_from(PROVIDERS), NAMES, IDS, st.just("") | IDS)
 KINDS = st.sampled_from(Kind)
@@ -89,7 +89,7 @@ def test_an_id_of_a_provider_that_is_gone_says_so() -> None:
 
 @given(name=NAMES | st.text(max_size=400), lines=st.integers(0, 50_000), cost=st.integers(0, 10**15))
 def test_a_label_travels_in_a_name_that_every_disk_takes(name: str, lines: int, cost: int) -> None:
-    label = FileLabel(b"12345678", "a1b2c3d4e5f6", "chat/completions", lines, 10**9, cost)
+    label = FileLabel(b"12345678", 65535, "a1b2c3d4e5f6", "chat/completions", lines, 10**9, cost)
     told = labelled_name(ONE, "default/a", label, name)
     assert len(told.encode()) <= 255
     found = read_name(OTHER, "default/a", told)
@@ -106,7 +106,7 @@ def test_a_label_travels_in_a_name_that_every_disk_takes(name: str, lines: int, 
     route=st.text(min_size=1, max_size=300),
 )  # fmt: skip
 def test_a_label_travels_in_metadata_of_any_length(given: dict[str, str], route: str) -> None:
-    label = BatchLabel("default/me", (route, "t", "default/a", "m" * 250), "embeddings", 7, 10**12, "abc", b"123456")
+    label = BatchLabel("default/me", 1, (route, "t", "default/a", "m" * 250), "embeddings", 7, 10**12, "abc", b"123456")
     metadata = labelled_metadata(ONE, "default/a", label, given)
     assert all(len(value) <= 512 for value in metadata.values())
     assert read_metadata(OTHER, "default/a", metadata) == (label, given or None)
@@ -115,8 +115,8 @@ def test_a_label_travels_in_metadata_of_any_length(given: dict[str, str], route:
 
 
 def test_metadata_of_ours_is_refused_and_too_much_of_it() -> None:
-    label = BatchLabel("c", ("r", "t", "p", "m"), "embeddings", 1, 1, "", b"1")
-    for metadata in ({"merit": "x"}, {"merit-2": "x"}, {str(n): "x" for n in range(16)}):
+    label = BatchLabel("c", 1, ("r", "t", "p", "m"), "embeddings", 1, 1, "", b"1")
+    for theirs in ({"merit": "x"}, {"merit-2": "x"}, {str(n): "x" for n in range(16)}):
         with pytest.raises(RequestError) as raised:
-            labelled_metadata(ONE, "default/a", label, metadata)
+            labelled_metadata(ONE, "default/a", label, theirs)
         assert (raised.value.status, raised.value.param) == (400, "metadata")
