@@ -46,7 +46,7 @@ class Marks:
         self._path = folder / "batches.txt" if folder is not None and state is None else None
         self._token = secrets.token_hex(8)
         self._known: dict[str, int] = {}
-        self.since = time.time()
+        self.since = float(int(time.time()))  # providers tell whole seconds
         """What had ended by then may have been booked by a forerunner; 0 where that is known."""
         if self._path is not None:
             self._load(self._path)

@@ -5,11 +5,12 @@ import contextlib
 import hashlib
 import random
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from merit_dataplane.fake_provider import faults
-from merit_dataplane.fake_provider.answers import NoRecordingError, answer
+from merit_dataplane.fake_provider.answers import Answer, NoRecordingError, answer
 from merit_dataplane.fake_provider.behaviour import Behaviour, InvalidBehaviourError, Stats
 from merit_dataplane.fake_provider.connection import ClientGoneError, Connection, Message, Receive, Send
 from merit_dataplane.fake_provider.errors import Refusal, prefix_refused, unknown_model, unknown_url, wrong_key
@@ -17,6 +18,7 @@ from merit_dataplane.fake_provider.native import Native, asked, key_of, native_o
 from merit_dataplane.fake_provider.native_answers import native_answer
 from merit_dataplane.fake_provider.question import InvalidQuestionError, Question, question
 from merit_dataplane.fake_provider.recordings import Replay
+from merit_dataplane.fake_provider.storage import Storage, is_stored
 
 _OPERATIONS = {"/v1/chat/completions": "chat", "/v1/completions": "completions", "/v1/embeddings": "embeddings"}
 _CONTROLS = {"/_fake/behaviour": ("GET", "PUT"), "/_fake/stats": ("GET", "DELETE")}
@@ -40,6 +42,7 @@ class Vendor:
         self.name, self.behaviour, self.stats = name, behaviour, Stats()
         self._recordings, self._api_keys, self._models, self._counted = recordings, api_keys, models, counted
         self._random = random.Random(seed)  # noqa: S311 # a simulation
+        self._storage = Storage(self._line)
         self._open: set[asyncio.Timeout] = set()
         self._closed = False
 
@@ -65,6 +68,8 @@ class Vendor:
                 await self._serve(_OPERATIONS[path], _headers(scope), body, connection)
             elif method == "POST" and (native := native_of(scope["raw_path"].decode("latin-1").partition("?")[0])):
                 await self._serve(native, _headers(scope), body, connection)
+            elif is_stored(path):
+                await self._serve_stored(scope, body, connection)
             elif method == "GET" and path == "/v1/models":
                 self._check_key(_headers(scope))
                 await connection.whole(200, [faults.JSON], self._listing())
@@ -74,6 +79,50 @@ class Vendor:
             await connection.whole(refusal.status, [faults.JSON], refusal.body)
         except ClientGoneError:
             pass  # nobody is left to answer
+
+    async def _serve_stored(self, scope: Message, body: bytes, connection: Connection) -> None:
+        """Files and batches. They count nowhere but for the requests of a batch's lines."""
+        headers, behaviour = _headers(scope), self.behaviour
+        found = self._fault("") if behaviour.fault != "lost_answer" or scope["method"] == "POST" else None
+        fault = found or "none"
+        if key := headers.get("api-key"):  # as Azure has it
+            headers["authorization"] = f"Bearer {key}"
+        self._check_key(headers)
+        if behaviour.latency or behaviour.jitter:
+            await asyncio.sleep(behaviour.latency + self._random.uniform(0, behaviour.jitter))
+        if fault != "lost_answer" and await faults.send_instead(fault, connection):
+            return None
+        if found is not None and behaviour.status != 200:
+            raise Refusal(behaviour.status, f"Simulated status {behaviour.status}.", behaviour.code or None)
+        kind = headers.get("content-type", "").encode("latin-1")
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        status, answered, data = self._storage.serve(
+            scope["method"], scope["path"], query, kind, body, behaviour.batch_seconds
+        )
+        if fault == "lost_answer":
+            return await connection.reset()
+        return await connection.whole(status, [(b"content-type", answered)], data)
+
+    def _line(self, path: str, document: dict[str, Any]) -> Answer:
+        """The answer to one line of a batch."""
+        operation = _OPERATIONS.get(f"/v1/{path}")
+        if operation is None:
+            raise unknown_url("POST", path)
+        try:
+            made = question(operation, document)
+        except InvalidQuestionError as error:
+            raise Refusal(400, str(error)) from None
+        self.stats.requests += 1
+        self.stats.asked_for(made.model)
+        if self._models and made.model not in self._models:
+            raise unknown_model(made.model)
+        try:
+            found = answer(self._recordings, operation, made, counted=self._counted)
+        except NoRecordingError as error:
+            raise Refusal(501, str(error)) from None
+        self.stats.prompt_tokens += found.prompt_tokens
+        self.stats.completion_tokens += found.completion_tokens
+        return found
 
     def _listing(self) -> bytes:
         names = self._models or sorted({r.model for r in self._recordings if r.model})

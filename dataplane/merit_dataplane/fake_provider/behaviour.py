@@ -17,6 +17,7 @@ FAULTS = (
     "malformed_at_chunk",
     "malformed",
     "half_body",
+    "lost_answer",
 )
 _MOST_MODELS = 1000
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,200}")
@@ -49,11 +50,14 @@ class Behaviour(msgspec.Struct, frozen=True):
     """Value of a Retry-After header on errors."""
     fault: str = "none"
     """none; hang: never answers; reset: TCP reset before the head; malformed: 200 with cut JSON (for a stream too, so
-    that it is no stream); half_body: says more bytes than it sends. Of streams only, before event `chunk`:
+    that it is no stream); half_body: says more bytes than it sends; lost_answer: a file is kept, a batch created,
+    and then comes a TCP reset. Of streams only, before event `chunk`:
     hang_at_chunk; reset_at_chunk; eof_at_chunk: ends without [DONE]; malformed_at_chunk: an event of cut JSON, then
     the rest."""
     chunk: int = 3
     """Past the end it is before [DONE]."""
+    batch_seconds: float = 0.0
+    """From a batch's creation to its end."""
     match_model: str = ""
     """`status`, `failure_rate` and `fault` apply to requests for this model only."""
     times: int = -1
@@ -111,6 +115,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "fault": (lambda v: isinstance(v, str) and v in FAULTS, f"one of {', '.join(FAULTS)}"),
     "chunk": (lambda v: _whole(v, 0), "the index of an event, 0 or more"),
+    "batch_seconds": _SECONDS,
     "match_model": (lambda v: isinstance(v, str), 'the name of a model, or "" for all'),
     "times": (lambda v: _whole(v, -1), "a number of requests, or -1 for without end"),
 }

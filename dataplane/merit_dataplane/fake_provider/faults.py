@@ -19,7 +19,7 @@ async def send_instead(fault: str, connection: Connection) -> bool:
     """The faults before a head, or with another body. False: the fault is none of these, nothing was sent."""
     if fault == "hang":
         await forever()
-    elif fault == "reset":
+    elif fault in ("reset", "lost_answer"):
         await connection.reset()
     elif fault == "malformed":
         await connection.whole(200, [JSON], _CUT_JSON)
