@@ -175,6 +175,10 @@ class UsageLine(msgspec.Struct, omit_defaults=True):
     mid_stream: Annotated[
         str, msgspec.Meta(description="How a stream that broke off went on: `prefix`, `restart`; empty: it did not.")
     ] = ""
+    stem_tokens: Annotated[
+        Count,
+        msgspec.Meta(description="About so many of the answer's first tokens came from a stem: sent, not generated."),
+    ] = 0
     expected_cost: Annotated[Money, msgspec.Meta(description="What it was expected to cost, in USD.")] = ""
     saved: Annotated[Money, msgspec.Meta(description="What a cache hit would have cost, in USD.")] = ""
     billed_at: Annotated[

@@ -29,6 +29,7 @@ from merit_dataplane.observability.ledger import Ledger, Series
 from merit_dataplane.observability.usage_log import UsageLog
 from merit_dataplane.resilience.guard import Verdict
 from merit_dataplane.snapshots.tables import ConsumerPlan, EndpointPlan, RoutePlan, Tables, Target, TierPlan
+from merit_dataplane.stems.stemming import Stemming
 from merit_dataplane.upstream.attempt import AttemptFailedError
 from merit_dataplane.warmth.prefix import Prefix
 from merit_dataplane.wire.features import MEDIA, listed
@@ -92,15 +93,14 @@ class Exchange:
     __slots__ = (
         "attempted", "attempts", "bid", "billed_at", "body_bytes", "byline", "cache", "call", "charge", "consumer",
         "cost", "draws", "endpoint", "error", "estimated", "failures", "first_token", "flown", "forced_tier", "grant",
-        "id", "listed", "loop", "lost", "lost_cost", "mid_stream", "placement", "prefix", "reserved", "route",
-        "saved", "started", "state_budget", "status", "tables", "target", "tier", "trace", "usage", "waits_for",
+        "id", "listed", "loop", "lost", "lost_cost", "mid_stream", "placement", "prefix", "reserved", "route", "saved",
+        "started", "state_budget", "status", "stemming", "tables", "target", "tier", "trace", "usage", "waits_for",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
         self.loop = asyncio.get_running_loop()
         self.started = self.loop.time()
-        self.id = _new_id()
-        self.tables = tables
+        self.id, self.tables = _new_id(), tables
         self.consumer: ConsumerPlan | None = None
         self.call: Call | None = None
         self.route: RoutePlan | None = None
@@ -135,8 +135,7 @@ class Exchange:
         """Attempts that cost something and gave no whole answer."""
         self.lost_cost, self.mid_stream = NOTHING, ""
         """How a stream that broke off went on."""
-        self.status = 0
-        self.first_token = 0.0
+        self.status, self.first_token = 0, 0.0
         self.flown: Exchange | None = None
         """The call that was made for this request and all like it: that one's account is this one's."""
 
@@ -146,8 +145,15 @@ class Exchange:
         """Whom an attempt under way asks."""
         self.endpoint: EndpointPlan | None = None
         """Where the last attempt went."""
+        self.stemming: Stemming | None = None
+        """Its part in stems; None where the route has none, or the request is none for them."""
         self.trace: RequestTrace | None = None
         """Its spans; None where none are made."""
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the last model wrote only a part of the answer: that says nothing of wholes."""
+        return bool(self.mid_stream) or (self.stemming is not None and self.stemming.used)
 
     def shared(self, state: "SharedState") -> "Budget":
         """How long this request may still wait for Redis."""
@@ -304,11 +310,9 @@ class Exchange:
                 series.cost_error += abs(expected - self.cost.total)
             series.estimated += self.estimated
             self._correct(self.usage, now)
-            if self.target is not None and self.status == 200 and not self.mid_stream:  # a part says nothing of wholes
+            if self.target is not None and self.status == 200 and not self.is_part:
                 self._learn(self.target, self.usage, now)
-        if (
-            self.first_token and self.target is not None and not self.mid_stream
-        ):  # known of a stream that broke off, too
+        if self.first_token and self.target is not None and not self.is_part:  # known of a stream that broke off, too
             first = self.started + self.first_token - self.attempted
             for measured in self._measured(self.target):
                 measured.first_token.observe(first, now)
@@ -416,6 +420,8 @@ class Exchange:
             rates, excess = rates_in_force(self.charge.rates, self.charge.context_tiers, usage.input)
             line.cost, line.rates = usd(self.cost.total), stamped(rates)
             line.mid_stream = self.mid_stream
+            if self.stemming is not None and self.stemming.saves and self.stemming.stem is not None:
+                line.stem_tokens = self.stemming.stem.tokens
             if self.billed_at and self.bid is not None and self.bid.target.price.timed:
                 line.billed_at = int(self.billed_at * 1000) / 1000
             line.excess = [stamped_excess(tier) for tier in excess]

@@ -41,12 +41,16 @@ class Measured:
 class Learned(Measured):
     """Of one candidate in one tier of one route. Its own latencies are those of all its endpoints together."""
 
-    __slots__ = ("_at", "_byline", "_slowness", "expected_input", "expected_output", "mark")
+    __slots__ = (
+        "_at", "_byline", "_slowness", "expected_input", "expected_output", "mark", "refuses_stems_until",
+    )  # fmt: skip
 
     def __init__(self, tier_input: TierInput, tier_output: TierOutput, mark: str):
         super().__init__()
         self.mark = mark
         """Names the candidate in the ids of its answers."""
+        self.refuses_stems_until = 0.0
+        """`loop.time()`: whatever its price list says, it did not go on from the beginning of an answer."""
         self._byline: Byline | None = None
         self.expected_input = ExpectedInput(tier_input)
         self.expected_output = ExpectedOutput(tier_output)

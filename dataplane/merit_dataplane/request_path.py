@@ -30,12 +30,15 @@ from merit_dataplane.stages.ranking import ranked
 from merit_dataplane.stages.relay import Relay
 from merit_dataplane.stages.rendering import Rendering
 from merit_dataplane.stages.responses import Responses, Send
+from merit_dataplane.stages.stems import Stems
 from merit_dataplane.stages.stream_relay import StreamRelay
+from merit_dataplane.stems.library import Library
 from merit_dataplane.upstream.attempt import Stream
 from merit_dataplane.upstream.client import UpstreamClient
 from merit_dataplane.wire.clients import CLIENTS, ClientDialect
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.openai_request import Call, Operation
+from merit_dataplane.wire.openai_stem import text_of
 
 if TYPE_CHECKING:
     from merit_dataplane.caching.shared_level import SharedLevel
@@ -62,12 +65,15 @@ class RequestPath:
         turns: Turns,
         bodies: Bodies,
         responses: Responses,
+        stems: Library,
         tracing: "Tracing | None" = None,
         shared_cache: "SharedLevel | None" = None,
     ):
         self._holder, self._ledger, self._log, self.max_body_bytes = holder, ledger, log, max_body_bytes
         self._responses, self._admission, self._tracing = responses, admission, tracing
         self._answers = Answers(cache, ledger, self._responses, shared_cache)
+        state = shared_cache.state if shared_cache is not None else None
+        self.stems = Stems(stems, ledger, self._answers.purges, state)
         self._failover = Failover(client, ledger, places)
         self._relay = Relay(self._responses)
         self._streams = StreamRelay(self._responses, self._failover, ledger)
@@ -90,6 +96,7 @@ class RequestPath:
     async def close(self) -> None:
         """Ends what no client waits for."""
         await self._answers.close()
+        await self.stems.close()
 
     async def serve(self, scope: Scope, receive: Receive, send: Send, operation: Operation) -> None:
         """One request, from its head to its account."""
@@ -173,13 +180,21 @@ class RequestPath:
                     chain = ((route, call), *further)
                     served, route = await self._failover.answer_of_any(exchange, chain, headers, guard)
                 else:
+                    if route.stems is not None:
+                        exchange.stemming = await self.stems.look(exchange, route.stems, route, call, headers)
                     order = ranked(exchange, route, call, headers, self._ledger)
                     served = await self._failover.first_answer(exchange, order, route, call, guard)
                 answer = served.answer
                 if isinstance(answer, Stream):
-                    return await self._streams.stream(exchange, served, route, guard, send)
+                    text = await self._streams.stream(exchange, served, route, guard, send)
+                    return self._taught(exchange, route, text)
             except asyncio.CancelledError:
                 guard.forgive()  # raises again what isn't the guard's: only a client that is gone or stuck gets here
                 exchange.status = CLIENT_GONE
                 return None
-        return await self._relay.whole(exchange, answer, call, send)
+        await self._relay.whole(exchange, answer, call, send)
+        return self._taught(exchange, route, text_of(answer.body) if exchange.stemming is not None else "")
+
+    def _taught(self, exchange: Exchange, route: RoutePlan, text: str) -> None:
+        if route.stems is not None and exchange.stemming is not None:
+            self.stems.answered(exchange, route.stems, route, text)

@@ -51,15 +51,18 @@ from merit_dataplane.snapshots.receiver import Receiver
 from merit_dataplane.stages.admission import Admission
 from merit_dataplane.stages.places import Places
 from merit_dataplane.stages.responses import Responses
+from merit_dataplane.stems.library import Library
 from merit_dataplane.upstream.http1_client import Http1Client
 
 if TYPE_CHECKING:
     from merit_dataplane.caching.shared_level import SharedLevel
     from merit_dataplane.observability.tracing import Tracing
     from merit_dataplane.shared_state import SharedState
+    from merit_dataplane.stems.shelf import Shelf
 
 log = logging.getLogger("merit.serve")
 _RESTORE_EVERY_SECONDS = 2.0
+_STEMS_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
     decisions = Decisions(fleet, ledger, state)
     shared_cache = _shared_cache(settings, state) if state is not None else None
     admission, bodies, responses = Admission(decisions, ledger), Bodies(settings.body_memory_bytes, ledger), Responses()
+    library = Library(_STEMS_BYTES, _shelf(shared_cache) if shared_cache is not None else None)
     path = RequestPath(
         holder=holder,
         client=client,
@@ -107,9 +111,11 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
         tracing=tracing,
         shared_cache=shared_cache,
         bodies=bodies,
+        stems=library,
     )
     book = _shared_book(state, holder.live) if state is not None else OwnBook(holder.live.tallies)
     recorder = Recorder(holder, ledger, book, FeedbackDisk(settings.state_dir) if settings.state_dir else None)
+    recorder.also = path.stems.score
     purger = _purger(path, state)
     own = IdKey(settings.cache_key_file.read_bytes().strip()) if settings.cache_key_file is not None else None
     ids, marks = Ids(holder.live.id_keys, own), Marks(state, settings.state_dir, pod_of(settings.pod))
@@ -172,6 +178,12 @@ def _shared_cache(settings: Settings, state: "SharedState") -> "SharedLevel | No
         log.warning("answers are kept in this pod alone: without --cache-key-file nobody could trust those in Redis")
         return None
     return SharedLevel(state, Seal(secret, encrypts=False))
+
+
+def _shelf(shared: "SharedLevel") -> "Shelf":
+    from merit_dataplane.stems.shelf import Shelf  # noqa: PLC0415 # as above
+
+    return Shelf(shared.state, shared.seal)
 
 
 def _purger(path: RequestPath, state: "SharedState | None") -> Purger:
@@ -311,7 +323,9 @@ def _admin_app(settings: Settings, gateway: Gateway, disk: LastGoodDisk | None) 
         holder=gateway.holder,
         receiver=receiver,
         token=token,
-        registry=registry(gateway.ledger, gateway.holder, gateway.usage_log, gateway.state, gateway.turns),
+        registry=registry(
+            gateway.ledger, gateway.holder, gateway.usage_log, gateway.state, gateway.turns, gateway.path.stems
+        ),
         draining=lambda: gateway.path.draining,
         state=gateway.state,
         fleet=gateway.fleet,

@@ -146,7 +146,7 @@ async def gateway(  # settings
         holder=parts.holder,
         receiver=None if standalone else receiver,
         token=token,
-        registry=registry(parts.ledger, parts.holder, parts.usage_log, parts.state, parts.turns),
+        registry=registry(parts.ledger, parts.holder, parts.usage_log, parts.state, parts.turns, parts.path.stems),
         draining=lambda: parts.path.draining,
         state=parts.state,
         fleet=parts.fleet,

@@ -6,11 +6,12 @@ does, but for the digits of other numbers: those are as our encoder writes them,
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
 
+from merit_dataplane.stems.wording import canonical
 from merit_dataplane.wire.openai_request import Call
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -18,15 +19,20 @@ _IGNORED = frozenset({"model", "stream", "stream_options", "usage", "user", "met
 """Fields that change how an answer is delivered or filed, not what it says. The model's name stands for its route."""
 
 
-def exact_key(call: Call, *, scope: Iterable[bytes], shared: bool = False) -> bytes | None:
+def exact_key(
+    call: Call, *, scope: Iterable[bytes], shared: bool = False, equal_under: Collection[str] = ()
+) -> bytes | None:
     """SHA-256 over the scope and the canonical request; None where a field has no canonical form.
 
     `shared`: by consumers who don't trust each other. Then an object that names a member twice has no canonical form:
     a vendor might read the one and we the other, so that somebody could leave an answer to a question of others.
+    `equal_under`: what may differ between the last user messages of requests that share an answer.
     """
     asked = call if call.native is None else call.native
     try:
         fields = {name: _canonical(raw, shared) for name, raw in asked.fields.items() if name not in _IGNORED}
+        if equal_under:
+            _without_differences(fields.get("messages"), equal_under)
         parts = [*scope, asked.operation.encode(), _encode(fields)]
     except (ValueError, RecursionError):  # no UTF-8, or a number out of range: the provider is to say so
         return None
@@ -39,6 +45,13 @@ def exact_key(call: Call, *, scope: Iterable[bytes], shared: bool = False) -> by
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.digest()
+
+
+def _without_differences(messages: Any, equal_under: Collection[str]) -> None:
+    """Of a text that ends the messages. What isn't one has to be the same in every way."""
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    if isinstance(last, dict) and last.get("role") == "user" and isinstance(last.get("content"), str):
+        last["content"] = canonical(last["content"], equal_under)
 
 
 def _canonical(raw: msgspec.Raw, shared: bool) -> Any:

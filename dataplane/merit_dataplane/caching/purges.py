@@ -35,12 +35,15 @@ class Purges:
         """Whether this answer was purged."""
         if not self._ended:
             return False
-        scopes = (
-            scope_of("route", entry.labels[0]),
-            scope_of("consumer", entry.consumer),
-            *(scope_of("tag", tag) for tag in entry.tags),
-        )
-        return any(entry.created <= self._ended.get(scope, 0.0) for scope in scopes)
+        tags = (scope_of("tag", tag) for tag in entry.tags)
+        return self.ended(entry.created, entry.labels[0], entry.consumer, *tags)
+
+    def ended(self, created: float, route: str, consumer: str, *scopes: Scope) -> bool:
+        """Whether what was made then, of this route and consumer, was purged."""
+        if not self._ended:
+            return False
+        scopes = (scope_of("route", route), scope_of("consumer", consumer), *scopes)
+        return any(created <= self._ended.get(scope, 0.0) for scope in scopes)
 
 
 @lru_cache(maxsize=4096)

@@ -37,15 +37,26 @@ class Seal:
 
     def seal(self, key: bytes, entry: Entry) -> bytes:
         """Bytes for Redis."""
-        packed = _encode(entry)
+        return self.close(key, _encode(entry))
+
+    def unseal(self, key: bytes, sealed: bytes) -> Entry | None:
+        """The entry, if it is one of ours for this key."""
+        packed = self.open(key, sealed)
+        try:
+            return _entry.decode(packed) if packed is not None else None
+        except msgspec.DecodeError:
+            return None
+
+    def close(self, key: bytes, packed: bytes) -> bytes:
+        """The same for anything else."""
         packed = b"z" + zlib.compress(packed, 1) if len(packed) >= _COMPRESSED_FROM else b"-" + packed
         if self._cipher is None:
             return _CLEAR + self._mac(key, packed) + packed
         nonce = os.urandom(_NONCE_BYTES)
         return _SECRET + nonce + self._cipher.encrypt(nonce, packed, key)
 
-    def unseal(self, key: bytes, sealed: bytes) -> Entry | None:
-        """The entry, if it is one of ours for this key."""
+    def open(self, key: bytes, sealed: bytes) -> bytes | None:
+        """What was closed by one of ours with this key."""
         head, rest = sealed[:3], sealed[3:]
         try:
             if self._cipher is not None:  # never what anybody could have put there in the clear
@@ -56,8 +67,8 @@ class Seal:
                 packed = rest[_MAC_BYTES:]
                 if head != _CLEAR or not hmac.compare_digest(rest[:_MAC_BYTES], self._mac(key, packed)):
                     return None
-            return _entry.decode(_inflated(packed[1:]) if packed[:1] == b"z" else packed[1:])
-        except (InvalidTag, ValueError, zlib.error, msgspec.DecodeError):
+            return _inflated(packed[1:]) if packed[:1] == b"z" else packed[1:]
+        except (InvalidTag, ValueError, zlib.error):
             return None
 
     def _mac(self, key: bytes, packed: bytes) -> bytes:

@@ -47,6 +47,8 @@ class Bid(NamedTuple):
     """Why it is not admissible."""
     warm: Warm = COLD
     """What of the input is expected from the provider's cache, and into it."""
+    stem: int = 0
+    """Tokens of its answer's beginning that it is given; 0 where it writes all of it."""
     committed: Committed | None = None
     """What it is expected to draw from commitments; None where none covers it now."""
 

@@ -18,6 +18,7 @@ from merit_dataplane.dispatch.endpoints import latency as latency_of
 from merit_dataplane.dispatch.endpoints import measured, over
 from merit_dataplane.dispatch.lookahead import looked_ahead
 from merit_dataplane.dispatch.steering import steer
+from merit_dataplane.dispatch.stemmed import stemmed
 from merit_dataplane.dispatch.warm import warmed
 from merit_dataplane.feedback.belief import Accuracy
 from merit_dataplane.live import Measured
@@ -33,13 +34,15 @@ _UNAVAILABLE, _INCAPABLE = Standing.UNAVAILABLE, Standing.INCAPABLE
 _NO_RANK: tuple[float, ...] = ()
 
 
-def merit_order(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | None = None) -> list[Bid]:
+def merit_order(  # noqa: PLR0917 # what an order depends on
+    tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | None = None, stem: int = 0
+) -> list[Bid]:
     """Bids of the candidates that may serve the request, best first.
 
     `now` is `loop.time()`; `wall` is the epoch second at which prices and commitments are looked up.
-    `prefix` is of a prompt that providers may have in their caches.
+    `prefix` is of a prompt that providers may have in their caches; `stem` is how many tokens of the answer are known.
     """
-    bids = _bids(tier, call, now, wall, prefix)
+    bids = _bids(tier, call, now, wall, prefix, stem)
     if tier.narrows or call.steering is not None:
         bids = [bid for bid in _narrowed(bids, tier, call, now) if bid[0] < _INCAPABLE]
     else:
@@ -75,7 +78,9 @@ def _allowed(bid: Bid, tier: TierPlan, call: Call, now: float) -> Bid:
     return bid
 
 
-def _bids(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | None) -> list[Bid]:
+def _bids(  # noqa: PLR0917 # as above
+    tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | None, stem: int = 0
+) -> list[Bid]:
     """The hot loop: a candidate in good standing is found so with a few comparisons and two calls."""
     bids = []
     features, estimated, output_limit, choices = call.features, call.input_tokens, call.output_limit, call.choices
@@ -112,8 +117,12 @@ def _bids(tier: TierPlan, call: Call, now: float, wall: float, prefix: Prefix | 
         elif (has_ceiling or (floor and target.accuracy.counts < floor)) and (miss := _misses(tier, target, call, now)):
             standing, rank, reason = _MISSES, miss[:2], miss[2]
         bids.append(
-            _new(Bid, (standing, rank, price, name, target, tariff, charge, input_tokens, output, reason, COLD, None))
+            _new(
+                Bid, (standing, rank, price, name, target, tariff, charge, input_tokens, output, reason, COLD, 0, None)
+            )
         )
+    if stem:
+        bids = stemmed(bids, stem, now)
     if prefix is not None:
         bids = warmed(bids, prefix, wall, marks=tier.marks)
         if not tier.committed:  # what is prepaid has a value of its own

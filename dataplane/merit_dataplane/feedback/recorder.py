@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from merit_dataplane.feedback.answer_id import Labels
@@ -11,12 +12,16 @@ from merit_dataplane.feedback.resolve import Answer, Known, place_of, resolved, 
 from merit_dataplane.feedback.tally import MILLION
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.snapshots.holder import SnapshotHolder
-from merit_dataplane.snapshots.tables import ConsumerPlan
+from merit_dataplane.snapshots.tables import ConsumerPlan, RoutePlan
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.feedback import parse_feedback
 
 _FOLLOW_EVERY_SECONDS = 2.0
 _FADE_EVERY_SECONDS = 30.0
+
+
+Also = Callable[[RoutePlan, str, float, float], Awaitable[None]]
+"""Of an answer of this route: its number, its score, and the accuracy that is stated of its candidate."""
 
 
 class Recorded(NamedTuple):
@@ -34,6 +39,8 @@ class Recorder:
     def __init__(self, holder: SnapshotHolder, ledger: Ledger, book: Book, disk: FeedbackDisk | None):
         self._holder, self._ledger, self._book, self._disk = holder, ledger, book, disk
         self._unsaved = False
+        self.also: Also | None = None
+        """Hears of each score, too."""
         holder.watchers.append(lambda _: book.everything())
 
     async def record(self, consumer: ConsumerPlan, body: bytes) -> Recorded:
@@ -49,7 +56,15 @@ class Recorder:
         self._unsaved, self._ledger.feedback_pending = True, self._book.pending
         self._ledger.feedback[*answer.labels, "counted" if before is None else "replaced"] += 1
         self._refresh(answer.labels)
+        await self._tell(answer, given.score)
         return Recorded(answer, given.score, before is not None)
+
+    async def _tell(self, answer: Answer, score: float) -> None:
+        """Who else learns from it."""
+        tables = self._holder.tables
+        place = place_of(answer.labels, tables) if tables is not None else None
+        if self.also is not None and tables is not None and place is not None:
+            await self.also(tables.routes[answer.labels[0]], answer.id.number, score, place[1].accuracy.stated)
 
     async def load(self) -> None:
         """What an earlier process of this pod has kept. Before the first snapshot."""

@@ -68,6 +68,12 @@ class Ledger:
     """By route and `hit` or `miss`."""
     saved: Counter[str] = field(default_factory=Counter)
     """Pico-dollars that cache hits would have cost, by route."""
+    saved_tokens: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By route, layer (`exact`, `stems`), and `not_sent` or `not_generated`."""
+    stems: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Requests by route and what became of their stem."""
+    stem_tokens_sent: Counter[str] = field(default_factory=Counter)
+    """Input tokens that stems were, by route."""
     placements: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
     """By route, tier, provider, model, and why that one was first instead of the cheapest."""
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter)

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from merit_crds.pricing.cost import PICO
 from merit_dataplane.feedback.resolve import place_of
+from merit_dataplane.observability.cache_metrics import CacheCollector
 from merit_dataplane.observability.commitment_metrics import CommitmentCollector
 from merit_dataplane.observability.ledger import SECONDS, Histogram, Ledger, Series
 from merit_dataplane.observability.usage_log import UsageLog
@@ -21,6 +22,7 @@ from merit_dataplane.snapshots.holder import SnapshotHolder
 
 if TYPE_CHECKING:
     from merit_dataplane.shared_state import SharedState
+    from merit_dataplane.stages.stems import Stems
 
 LABELS = ("route", "tier", "provider", "model", "consumer")
 
@@ -269,12 +271,13 @@ def _histogram(
     return family
 
 
-def registry(
+def registry(  # noqa: PLR0917 # the parts
     ledger: Ledger,
     holder: SnapshotHolder,
     usage_log: UsageLog | None = None,
     state: "SharedState | None" = None,
     turns: Turns | None = None,
+    stems: "Stems | None" = None,
 ) -> CollectorRegistry:
     """A registry of one process's metrics, with the usual process figures."""
     from prometheus_client import PlatformCollector, ProcessCollector  # noqa: PLC0415 # only in a real process
@@ -282,6 +285,8 @@ def registry(
     made = CollectorRegistry()
     made.register(LedgerCollector(ledger, holder, usage_log, state, turns))
     made.register(CommitmentCollector(holder.live.commitments))
+    if stems is not None:
+        made.register(CacheCollector(ledger, stems))
     ProcessCollector(registry=made)
     PlatformCollector(registry=made)
     return made

@@ -16,6 +16,8 @@ class CachePlan:
     """By all consumers of the route."""
     scope: tuple[bytes, ...]
     """What of the route is part of every key."""
+    equal_under: frozenset[str]
+    """What may differ between the last user messages of requests that share an answer."""
     headers: frozenset[bytes]
     """Names of the request's headers by which its tier may be chosen."""
 
@@ -29,6 +31,7 @@ def cache_plan(key: str, route: RouteEntry) -> CachePlan | None:
         seconds=route.cache_ttl_ms / 1000,
         stale_seconds=route.cache_stale_ms / 1000,
         shared=route.cache_shared,
-        scope=(key.encode(), route.cache_generation.encode()),
+        scope=(key.encode(), route.cache_generation.encode(), *(name.encode() for name in route.cache_equal_under)),
+        equal_under=frozenset(route.cache_equal_under),
         headers=frozenset(name.encode() for condition in conditions for name, _ in condition.headers),
     )

@@ -45,6 +45,7 @@ from merit_dataplane.snapshots.cache_plan import CachePlan, cache_plan
 from merit_dataplane.snapshots.current_price import CurrentPrice
 from merit_dataplane.snapshots.places import Place, of_streams, place
 from merit_dataplane.snapshots.price_check import check_price, prices_caches
+from merit_dataplane.snapshots.stems_plan import StemsPlan, stems_plan
 from merit_dataplane.warmth.follow_ups import FollowUps
 from merit_dataplane.warmth.warmth import Warmth
 from merit_dataplane.wire.dialects import Dialect, dialect_of
@@ -214,6 +215,7 @@ class RoutePlan:
     attempts: int
     total_seconds: float
     cache: CachePlan | None
+    stems: StemsPlan | None
     retry_budget: RetryBudget
     retry_share: float
     longest_wait: float
@@ -308,6 +310,7 @@ class Builder:
                 attempts=route.attempts,
                 total_seconds=route.total_ms / 1000,
                 cache=cache_plan(key, route),
+                stems=stems_plan(key, route),
                 retry_budget=self._live.retry_budget(key),
                 retry_share=route.retry_budget_ppm / 10**6,
                 longest_wait=route.longest_wait_ms / 1000,

@@ -89,7 +89,7 @@ class Answers:
             chosen = sorted(header for header in headers if header[0] in plan.headers) if plan.headers else ()
             given = (part for header in chosen for part in header)
             scope = (*plan.scope, *owner, asked.namespace.encode(), *given)
-            key = exact_key(call, scope=scope, shared=plan.shared)
+            key = exact_key(call, scope=scope, shared=plan.shared, equal_under=plan.equal_under)
         if key is None:
             exchange.cache = "bypass"
             self._ledger.cache[route.key, "bypass"] += 1
@@ -300,7 +300,7 @@ class Answers:
             await send({"type": "http.response.body", "body": data, "more_body": True})
             guard.limit(_FOREVER_SECONDS, Verdict.CLIENT_GONE)
         if not first and flight.exchange.cost is not None:
-            self._save(exchange, flight.exchange.cost.total)
+            self._save(exchange, flight.exchange.cost.total, *_tokens(flight))
         guard.unwatch()
         await send({"type": "http.response.body", "body": b""})
 
@@ -314,7 +314,7 @@ class Answers:
         if flight.status == 200:
             body = with_cost(body, _NOTHING)
         if flight.exchange.cost is not None:
-            self._save(exchange, flight.exchange.cost.total)
+            self._save(exchange, flight.exchange.cost.total, *_tokens(flight))
         kept = tuple(header for header in flight.headers if header[0] not in _OWN)
         return await self._responses.send(exchange, send, flight.status, body, kept)
 
@@ -324,7 +324,7 @@ class Answers:
             raise AssertionError("a request has been read before it looks for an answer")
         exchange.cache, exchange.byline = how, _byline(exchange, entry)
         self._count(exchange, how)
-        self._save(exchange, entry.cost)
+        self._save(exchange, entry.cost, entry.input_tokens, entry.output_tokens)
         body, content_type = entry.body, entry.content_type
         if call.stream and content_type != _SSE:
             body, content_type = stream_of(entry.body, wants_usage=call.wants_usage), _SSE
@@ -348,10 +348,18 @@ class Answers:
         if exchange.route is not None:
             self._ledger.cache[exchange.route.key, how] += 1
 
-    def _save(self, exchange: Exchange, pico: int) -> None:
+    def _save(self, exchange: Exchange, pico: int, input_tokens: int, output_tokens: int) -> None:
         exchange.saved = pico
         if exchange.route is not None:
-            self._ledger.saved[exchange.route.key] += pico
+            key = exchange.route.key
+            self._ledger.saved[key] += pico
+            self._ledger.saved_tokens[key, "exact", "not_sent"] += input_tokens
+            self._ledger.saved_tokens[key, "exact", "not_generated"] += output_tokens
+
+
+def _tokens(flight: Flight) -> tuple[int, int]:
+    usage = flight.exchange.usage
+    return (usage.input, usage.all_output) if usage is not None else (0, 0)
 
 
 def _kept(flight: Flight, wanted: Wanted, flown: Exchange) -> Entry | None:

@@ -15,6 +15,7 @@ from merit_dataplane.snapshots.tables import Headers, RoutePlan
 from merit_dataplane.stages.itinerary import Itinerary, Stop
 from merit_dataplane.stages.places import Places
 from merit_dataplane.stages.ranking import ranked
+from merit_dataplane.stages.stem_attempt import begins_with, begun_for, without_stem
 from merit_dataplane.upstream.attempt import Attempt, AttemptFailedError, Stream, Whole, attempt
 from merit_dataplane.upstream.client import UpstreamClient
 from merit_dataplane.wire.cache_marks import marked
@@ -101,7 +102,8 @@ class Failover:
             if stop is None:
                 break
             mine = _for(stop.bid, call) if adapt is None else adapt(stop.bid)
-            if mine is None:
+            stem, begun = begun_for(exchange, stop.bid, mine) if adapt is None and stop.bid.stem else (None, mine)
+            if mine is None or begun is None:
                 continue
             provider = stop.bid.target.provider
             if provider.account.full(exchange.loop.time()):
@@ -122,12 +124,13 @@ class Failover:
             made = Attempt(
                 stop.bid,
                 stop.endpoint,
-                mine,
+                begun,
                 partial(exchange.price, stop.bid),
                 Progress(),
                 last=mine.stream and itinerary.is_last(stop),
+                stem=stem,
             )
-            answer = await self._try(exchange, itinerary, route, stop, made, guard, joins=adapt is not None)
+            answer = await self._try(exchange, itinerary, route, stop, made, mine, guard, joins=adapt is not None)
             if answer is not None:
                 return Served(answer, made, itinerary)
         if itinerary.refusal is None or adapt is not None:
@@ -143,11 +146,12 @@ class Failover:
         route: RoutePlan,
         stop: Stop,
         made: Attempt,
+        mine: Call,
         guard: Guard,
         *,
         joins: bool,
     ) -> Whole | Stream | None:
-        """`joins`: the answer goes on from another one, so that only a stream will do."""
+        """`joins`: the answer goes on from another one, so that only a stream will do. `mine`: without a stem."""
         account = stop.bid.target.provider.account
         exchange.asks(stop.bid, stop.endpoint)
         account.started()
@@ -155,6 +159,9 @@ class Failover:
             made.traced = exchange.trace.headers()
         try:
             answer = await attempt(self._client, made, guard)
+            if made.stem is not None and not begins_with(exchange, made, answer):
+                without_stem(exchange, made, mine, answer, self._ledger)
+                answer = await attempt(self._client, made, guard)
             if joins and isinstance(answer, Whole):
                 raise AttemptFailedError(f"status_{answer.status}", "no stream to go on with", status=answer.status)
         except AttemptFailedError as failure:
@@ -168,7 +175,7 @@ class Failover:
             raise
         if isinstance(answer, Whole):
             account.ended()  # a stream ends later
-        exchange.answered(stop.bid, stop.endpoint, self._ledger)
+        exchange.answered(made.bid, stop.endpoint, self._ledger)
         return answer
 
 

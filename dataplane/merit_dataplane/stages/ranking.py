@@ -22,7 +22,8 @@ def ranked(exchange: Exchange, route: RoutePlan, call: Call, headers: Headers, l
     tier = exchange.tier = classify(route, call, headers) if not exchange.forced_tier else _forced(exchange, route)
     prefix = exchange.prefix = prefix_of(call) if tier.warms else None
     wall = exchange.billed_at = time.time() if tier.timed or tier.committed or prefix is not None else 0.0
-    order = merit_order(tier, call, exchange.started, wall, prefix)
+    stem = exchange.stemming.stem.tokens if exchange.stemming is not None and exchange.stemming.stem is not None else 0
+    order = merit_order(tier, call, exchange.started, wall, prefix, stem)
     if not order:
         raise nobody_left(tier, call, explain(tier, call, exchange.started, wall, prefix))
     if tier.committed:

@@ -16,11 +16,13 @@ from merit_dataplane.stages.continuation import Sent, ways_on
 from merit_dataplane.stages.failover import Failover, Served
 from merit_dataplane.stages.itinerary import Itinerary, Stop
 from merit_dataplane.stages.responses import Responses, Send
+from merit_dataplane.stages.stem_attempt import said
 from merit_dataplane.upstream.attempt import Attempt, Stream
 from merit_dataplane.upstream.client import UpstreamError
 from merit_dataplane.wire import errors
 from merit_dataplane.wire.openai_request import Call
 from merit_dataplane.wire.openai_splice import Splice, identity_of
+from merit_dataplane.wire.openai_stem import Begun
 from merit_dataplane.wire.server_sent_events import MalformedStreamError
 
 _SSE = b"text/event-stream"
@@ -39,8 +41,11 @@ class StreamRelay:
     def __init__(self, responses: Responses, failover: Failover, ledger: Ledger):
         self._responses, self._failover, self._ledger = responses, failover, ledger
 
-    async def stream(self, exchange: Exchange, served: Served, route: RoutePlan, guard: Guard, send: Send) -> None:
-        """Event by event, to its end; an error event where it breaks off and nobody goes on."""
+    async def stream(self, exchange: Exchange, served: Served, route: RoutePlan, guard: Guard, send: Send) -> str:
+        """Event by event, to its end; an error event where it breaks off and nobody goes on.
+
+        The text of a whole answer where it teaches something of stems; else nothing.
+        """
         answer, made, itinerary = served
         if not isinstance(answer, Stream) or made is None or exchange.call is None:
             raise AssertionError("a stream has an attempt")
@@ -49,7 +54,9 @@ class StreamRelay:
         exchange.first_token = exchange.loop.time() - exchange.started
         kind = (b"content-type", answer.content_type)
         extra = (kind, (b"cache-control", b"no-cache"), (b"x-merit-expected-cost", usd(made.bid.marginal).encode()))
-        part = _Part(exchange, made, answer, None)
+        stem = made.stem
+        begun = Begun(stem.text, stem.tokens) if stem is not None else None
+        part = _Part(exchange, made, answer, begun)
         sent, parts = Sent(identity_of(answer.held)), 1
         try:
             await send(
@@ -58,8 +65,11 @@ class StreamRelay:
             while True:
                 guard.extend(math.inf)  # what flows is limited by its pauses
                 fault = await part.pump(guard, send)
+                if begun is not None and part.made is made:
+                    said(exchange, made, repeats=begun.repeats)
                 if not fault:
-                    return await part.finish(guard, send)
+                    await part.finish(guard, send)
+                    return part.text if exchange.stemming is not None and part.teaches else ""
                 sent.add(part.answer.progress, part.text, part.answer.translator.events)
                 part.break_off(fault, self._ledger)
                 itinerary = itinerary.onward(Stop(part.made.bid, part.made.endpoint))
@@ -69,7 +79,8 @@ class StreamRelay:
                     joined = await self._joined(exchange, itinerary, route, call, sent, guard)
                 if joined is None:
                     exchange.keep(lost)
-                    return await self._end(exchange, part, fault, guard, send)
+                    await self._end(exchange, part, fault, guard, send)
+                    return ""
                 part, parts = joined, parts + 1
         except asyncio.CancelledError:
             part.made.endpoint.circuit.abandoned()
@@ -125,6 +136,12 @@ class _Part:
     def text(self) -> str:
         """All that the client has."""
         return self.answer.progress.text if self._splice is None else self._splice.text
+
+    @property
+    def teaches(self) -> bool:
+        """Whether it is a text and nothing else, that ended well."""
+        progress = self.answer.progress
+        return not (progress.calls or progress.fixed) and progress.reason in {"stop", "length"}
 
     async def pump(self, guard: Guard, send: Send) -> str:
         """Relays until the stream ends. What went wrong; empty when it is complete."""

@@ -34,7 +34,8 @@ class Word(NamedTuple):
 
 def words(text: str, normalise: Collection[str]) -> list[Word]:
     """In their order; what is left of nothing is left out."""
-    found, opens = [], True
+    found: list[Word] = []
+    opens = True
     spaces, case, marks = "WhiteSpace" in normalise, "Case" in normalise, "Punctuation" in normalise
     text = unicodedata.normalize("NFC", text)
     for lead, said in _WORD.findall(text):

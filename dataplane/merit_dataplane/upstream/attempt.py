@@ -25,6 +25,7 @@ from merit_dataplane.resilience.account import retry_after_seconds
 from merit_dataplane.resilience.circuit import Kind
 from merit_dataplane.resilience.guard import Guard, Verdict
 from merit_dataplane.snapshots.tables import EndpointPlan, ProviderPlan
+from merit_dataplane.stems.stemming import Stem
 from merit_dataplane.upstream.client import Failure, UpstreamClient, UpstreamError, UpstreamResponse
 from merit_dataplane.wire.clients import dialect_for
 from merit_dataplane.wire.dialects import Dialect
@@ -65,6 +66,8 @@ class Attempt:
     """Headers that name the span of this attempt, where there is one."""
     began: float = 0.0
     """`loop.time()`."""
+    stem: Stem | None = None
+    """The beginning of the answer that it is given."""
 
 
 @dataclass(slots=True)

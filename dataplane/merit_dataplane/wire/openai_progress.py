@@ -52,7 +52,7 @@ def _said(raw: msgspec.Raw) -> bool:
 class Progress:
     """Of one answer, over all attempts that write it."""
 
-    __slots__ = ("_length", "_pieces", "calls", "error", "finished", "fixed", "malformed", "started")
+    __slots__ = ("_length", "_pieces", "calls", "error", "finished", "fixed", "malformed", "reason", "started")
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
@@ -61,6 +61,8 @@ class Progress:
         """Something of an answer has come: text, a thought, a call, an end."""
         self.finished = False
         """The model has said why it ended, or an answer without choices has come."""
+        self.reason: Any = None
+        """The model's `finish_reason`."""
         self.calls = False
         """Something of a tool call has come."""
         self.fixed = False
@@ -139,6 +141,7 @@ class Progress:
     def _choice(self, choice: _Choice) -> None:
         if choice.finish_reason is not None:
             self.started = self.finished = True
+            self.reason = choice.finish_reason
         delta = choice.delta
         if delta is None:
             if choice.text:

@@ -18,9 +18,16 @@ BASE: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "
 SCOPE = (b"ns/r", b"", b"ns/c", b"")
 
 
-def key(*scope: bytes, operation: Operation = Operation.CHAT, shared: bool = False, **fields: Any) -> bytes | None:
+def key(
+    *scope: bytes,
+    operation: Operation = Operation.CHAT,
+    shared: bool = False,
+    equal_under: tuple[str, ...] = (),
+    **fields: Any,
+) -> bytes | None:
     document = {name: value for name, value in {**BASE, **fields}.items() if value is not ...}
-    return exact_key(parse(operation, json.dumps(document).encode()), scope=scope or SCOPE, shared=shared)
+    call = parse(operation, json.dumps(document).encode())
+    return exact_key(call, scope=scope or SCOPE, shared=shared, equal_under=equal_under)
 
 
 @pytest.mark.parametrize(
@@ -113,3 +120,42 @@ def test_equal_keys_mean_equal_requests(one: Any, other: Any) -> None:
         assert same or (isinstance(one, float) and one == other) or (isinstance(other, float) and one == other)
     elif same:
         raise AssertionError("the same request has two keys")
+
+
+def said(text: str, *before: dict[str, str], **fields: Any) -> bytes | None:
+    equal_under = fields.pop("equal_under", ("Case", "WhiteSpace", "Punctuation", "Greetings"))
+    return key(messages=[*before, {"role": "user", "content": text}], equal_under=equal_under, **fields)
+
+
+def test_what_the_route_says_does_not_matter_makes_no_other_question() -> None:
+    assert said("Hello, where is my card?") == said("where is  my card")
+    assert said("where is my card", equal_under=()) != said("Where is my card", equal_under=())
+    assert said("Where is my card", equal_under=("WhiteSpace",)) != said(
+        "where is my card", equal_under=("WhiteSpace",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("I paid 5", "I paid 6"),
+        ("I paid $5", "I paid 5"),
+        ("I paid -5", "I paid 5"),
+        ("It has arrived", "It hasn't arrived"),
+        ("Where is my card", "Where is my new card"),
+        ("call Bob", "call Alice"),
+    ],
+)
+def test_what_matters_is_another_question_under_any_of_it(one: str, other: str) -> None:
+    assert said(one) != said(other)
+
+
+def test_only_the_last_message_may_differ_and_only_where_it_is_a_text() -> None:
+    for before in ("Rhyme.", "rhyme"):
+        assert said("x", {"role": "system", "content": before}) != said("x", {"role": "system", "content": "rhyme."})
+    parts = [{"type": "text", "text": "Where?"}], [{"type": "text", "text": "where"}]
+    one, other = (key(messages=[{"role": "user", "content": part}], equal_under=("Case",)) for part in parts)
+    assert one != other
+    assistant = [[{"role": "assistant", "content": text}] for text in ("A", "a")]
+    assert key(messages=assistant[0], equal_under=("Case",)) != key(messages=assistant[1], equal_under=("Case",))
+    assert said("x", temperature=0.1) != said("x", temperature=0.2)
