@@ -135,6 +135,12 @@ class UsageLine(msgspec.Struct, omit_defaults=True):
             description="Why the cheapest was not first: `exploration`, `hysteresis`, `ramp`; empty where it was."
         ),
     ] = ""
+    hedge: Annotated[
+        str,
+        msgspec.Meta(
+            description="A second attempt was begun beside a slow one, and `won`, `lost` or `failed`; empty: none was."
+        ),
+    ] = ""
     cache: Annotated[str, msgspec.Meta(description="Exact cache: `hit`, `miss`, `bypass`; empty: off.")] = ""
 
     input_tokens: Annotated[

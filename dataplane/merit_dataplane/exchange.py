@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 CLIENT_GONE = 499
 """nginx's status for a client that closed its connection."""
 NOTHING = CostDetails(input=0, output=0, request=0)
+_OUTPACED = "outpaced"
 _random = random.Random()  # noqa: S311 # an identity, not a secret
 
 
@@ -78,6 +79,17 @@ class Lost:
         )
 
 
+class UnderWay(NamedTuple):
+    """What a request knows of an attempt under way, while it turns to another one."""
+
+    attempted: float
+    waits_for: Target | None
+    endpoint: EndpointPlan | None
+    reserved: Committed | None
+    draws: tuple[Draw, ...]
+    span: object
+
+
 class _Bill(NamedTuple):
     charge: Charge
     cost: CostDetails
@@ -93,8 +105,8 @@ class Exchange:
     __slots__ = (
         "attempted", "attempts", "bid", "billed_at", "body_bytes", "byline", "cache", "call", "charge", "consumer",
         "cost", "draws", "endpoint", "error", "estimated", "failures", "first_token", "flown", "forced_tier", "grant",
-        "id", "listed", "loop", "lost", "lost_cost", "mid_stream", "placement", "prefix", "reserved", "route", "saved",
-        "started", "state_budget", "status", "stemming", "tables", "target", "tier", "trace", "usage", "waits_for",
+        "hedge", "id", "listed", "loop", "lost", "lost_cost", "mid_stream", "placement", "prefix", "reserved", "route",
+        "saved", "started", "state_budget", "status", "stemming", "tables", "target", "tier", "trace", "usage", "waits_for",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
@@ -128,7 +140,7 @@ class Exchange:
         """The tier that serves it whatever it is, since a budget is spent."""
         self.state_budget: Budget | None = None
         """How long it may still wait for Redis; made when it is first asked."""
-        self.cache = self.placement = self.error = ""
+        self.cache = self.placement = self.error = self.hedge = ""
         self.saved = self.attempts = 0
         self.failures: list[str] = []
         self.lost: list[Lost] = []
@@ -190,7 +202,7 @@ class Exchange:
         self.failures.append(f"{bid.target.labels[2]}/{endpoint.name}: {failure.outcome}")
         ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, failure.outcome)
         self.waits_for = None
-        self._release()
+        self.release()
         if self.trace is not None:
             self.trace.failed(failure.outcome, failure.status)
         now = self.loop.time()
@@ -206,6 +218,36 @@ class Exchange:
         if self.trace is not None:
             self.trace.answered(stream=self.call is not None and self.call.stream)
 
+    def set_aside(self) -> UnderWay:
+        """The attempt that has just begun goes on by itself."""
+        span = self.trace.set_aside() if self.trace is not None else None
+        made = UnderWay(self.attempted, self.waits_for, self.endpoint, self.reserved, self.draws, span)
+        self.reserved, self.draws = None, ()
+        return made
+
+    def take_up(self, under_way: UnderWay) -> None:
+        """Turns to an attempt that was set aside: it is over, or the only one left."""
+        self.attempted, self.waits_for, self.endpoint, self.reserved, self.draws, span = under_way
+        if self.trace is not None:
+            self.trace.take_up(span)
+
+    def outpaced(  # as lose
+        self, bid: Bid, endpoint: EndpointPlan, usage: Usage | None, events: int, ledger: Ledger, *, first: bool
+    ) -> None:
+        """An attempt was ended since another one has answered. It is paid for, and nothing is wrong with it.
+
+        `first`: it had the time that is usual. Without it only quick ones would be seen, and what is usual shrink.
+        """
+        self.lose(bid, endpoint, _OUTPACED, usage, events)
+        self.failures.append(f"{bid.target.labels[2]}/{endpoint.name}: {_OUTPACED}")
+        ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, _OUTPACED)
+        if self.trace is not None:
+            self.trace.failed(_OUTPACED, 0)
+        if first and self.call is not None:
+            now = self.loop.time()
+            for measured in self._measured(bid.target):
+                (measured.first_token if self.call.stream else measured.total).observe(now - self.attempted, now)
+
     def sign(self) -> str:
         """The id that the client gets; that of an answer says whose it is, so that it can be scored."""
         byline, self.byline = self.byline, None
@@ -215,13 +257,13 @@ class Exchange:
 
     def lose(self, bid: Bid, endpoint: EndpointPlan, outcome: str, usage: Usage | None, events: int) -> Lost:
         """An attempt is paid for and useless: by its own usage, else by what was expected of it and has come."""
-        self._release()
+        self.release()
         known = usage or Usage(bid.input, output=events)
         bill = self._bill(bid, known)
         lost = Lost(bid.target, endpoint.name, outcome, known, bill.cost, self.draws, estimated=usage is None)
         self.draws = ()
         self.lost.append(lost)
-        self.lost_cost = _sum(self.lost_cost, bill.cost)
+        self.lost_cost = added(self.lost_cost, bill.cost)
         return lost
 
     def keep(self, lost: Lost) -> None:
@@ -229,7 +271,7 @@ class Exchange:
         self.lost.remove(lost)
         self.lost_cost = NOTHING
         for other in self.lost:
-            self.lost_cost = _sum(self.lost_cost, other.cost)
+            self.lost_cost = added(self.lost_cost, other.cost)
         self.draws = lost.draws
 
     def paid(self) -> tuple[int, int]:
@@ -244,7 +286,7 @@ class Exchange:
     def price(self, bid: Bid, usage: Usage) -> CostDetails:
         """What the request costs if that is the answer's usage: what was lost before included."""
         cost = self._bill(bid, usage).cost
-        return _sum(cost, self.lost_cost) if self.lost else cost
+        return added(cost, self.lost_cost) if self.lost else cost
 
     def book(self, usage: Usage, *, estimated: bool = False) -> CostDetails:
         """The usage that counts, and its price in the snapshot of this request, at its start or now.
@@ -254,11 +296,11 @@ class Exchange:
         if self.bid is None:
             raise AssertionError("nobody has answered yet")
         if self.bid.target.commitments:
-            self._release()
+            self.release()
         bill = self._bill(self.bid, usage)
         self.usage, self.charge, self.cost, self.listed = usage, bill.charge, bill.cost, bill.listed
         self.estimated = estimated or not bill.known
-        return _sum(self.cost, self.lost_cost) if self.lost else self.cost
+        return added(self.cost, self.lost_cost) if self.lost else self.cost
 
     def _bill(self, bid: Bid, usage: Usage) -> _Bill:
         """What a usage costs; draws from commitments, in place of what was drawn for it before."""
@@ -276,14 +318,15 @@ class Exchange:
             cost, self.draws = settle(bid.target.commitments, cost, usage, self.draws, standard=standard)
         return _Bill(charge, cost, listed, known=found is not None)
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Nothing more is expected to be drawn by the attempt under way."""
         if self.reserved is not None:
             release(self.reserved)
             self.reserved = None
 
     def close(self, ledger: Ledger, log: UsageLog | None) -> None:
         """Account and log."""
-        self._release()
+        self.release()
         now = self.loop.time()
         duration = now - self.started
         labels = (
@@ -312,7 +355,9 @@ class Exchange:
             self._correct(self.usage, now)
             if self.target is not None and self.status == 200 and not self.is_part:
                 self._learn(self.target, self.usage, now)
-        if self.first_token and self.target is not None and not self.is_part:  # known of a stream that broke off, too
+        if (
+            self.first_token and self.target is not None and not self.is_part and self.hedge != "won"
+        ):  # known of a stream that broke off, too
             first = self.started + self.first_token - self.attempted
             for measured in self._measured(self.target):
                 measured.first_token.observe(first, now)
@@ -346,8 +391,10 @@ class Exchange:
                 learn(self.bid.committed, self.draws)
             if self.prefix is not None and target.warmth is not None and self.bid is not None:
                 target.warmth.observe(self.prefix, self.bid.warm, usage, time.time())
-            if usage.all_output:
+            if usage.all_output and self.hedge != "won":
                 learned.wrote(usage.all_output, seconds, now)
+        if self.hedge == "won":  # a hedge that is slow is never seen: what is seen says nothing of what is usual
+            return
         for measured in self._measured(target):
             measured.total.observe(seconds, now)
 
@@ -391,6 +438,7 @@ class Exchange:
             attempts=self.attempts,
             failures=self.failures,
             placement=self.placement,
+            hedge=self.hedge,
             cache=self.cache,
             saved=usd(self.saved) if self.saved else "",
             snapshot=self.tables.version[:12] if self.tables else "",
@@ -431,7 +479,8 @@ class Exchange:
         return line
 
 
-def _sum(one: CostDetails, other: CostDetails) -> CostDetails:
+def added(one: CostDetails, other: CostDetails) -> CostDetails:
+    """Both together."""
     amortised = (
         None if one.amortised is None and other.amortised is None else (one.amortised or 0) + (other.amortised or 0)
     )

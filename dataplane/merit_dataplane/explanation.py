@@ -12,12 +12,14 @@ from merit_crds.pricing import price_details, rates_in_force, stamped, tier_in_f
 from merit_dataplane.commitments.shown import shown
 from merit_dataplane.dispatch.bid import Bid
 from merit_dataplane.dispatch.endpoints import in_order, measured
+from merit_dataplane.dispatch.hedge import hedged_after
 from merit_dataplane.dispatch.legs import Leg
 from merit_dataplane.dispatch.merit_order import explain
 from merit_dataplane.dispatch.tiers import classify
 from merit_dataplane.feedback.belief import Accuracy
 from merit_dataplane.live import Measured
-from merit_dataplane.snapshots.tables import Headers, TierPlan
+from merit_dataplane.snapshots.hedging_plan import HedgingPlan
+from merit_dataplane.snapshots.tables import Headers, RoutePlan, TierPlan
 from merit_dataplane.warmth.marks import named
 from merit_dataplane.warmth.prefix import prefix_of
 from merit_dataplane.wire.openai_request import Call
@@ -47,8 +49,27 @@ def _leg(leg: Leg, headers: Headers, now: float, wall: float) -> Document:
             "expected": round(tier.follow_ups.expected, 2),
             "sharedShare": round(tier.follow_ups.shared, 2),
         },
-        "meritOrder": [_bid(bid, tier, call, now) for bid in explain(tier, call, now, wall, prefix)],
+        "hedging": _hedging(route.hedging) if route.hedging is not None else None,
+        "meritOrder": [
+            _bid(bid, tier, call, now) | _hedged(bid, route, call, now)
+            for bid in explain(tier, call, now, wall, prefix)
+        ],
     }
+
+
+def _hedging(plan: HedgingPlan) -> Document:
+    return {
+        "after": f"P{plan.percentile}",
+        "maxExtraCostPercent": plan.extra_cost_ppm / 10_000,
+        "maxSharePercent": plan.share * 100,
+    }
+
+
+def _hedged(bid: Bid, route: RoutePlan, call: Call, now: float) -> Document:
+    """After how many seconds a second attempt begins beside one of this candidate; null while too little is known."""
+    if route.hedging is None:
+        return {}
+    return {"hedgedAfterSeconds": _shown(hedged_after(route.hedging, bid, bid.target.endpoints[0], call, now))}
 
 
 def _objectives(tier: TierPlan) -> Document:

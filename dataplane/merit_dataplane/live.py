@@ -24,6 +24,8 @@ from merit_dataplane.warmth.warmth import Warmth
 
 _STEP = 500
 _MOST_SEALS = 8
+_HEDGES_FLOOR = 1
+"""Hedges in 10 to 20 s that are always allowed: with little traffic a share is less than one."""
 _MOST_ENDPOINTS = 32
 """Twice those that a Provider may have: what is beyond them belongs to endpoints that are gone."""
 
@@ -93,6 +95,7 @@ class Live:
         """Tokens of providers."""
         self._endpoints: dict[tuple[str, str, str], dict[str, Circuit]] = {}
         self._budgets: dict[str, RetryBudget] = {}
+        self._hedge_budgets: dict[str, RetryBudget] = {}
         self._accounts: dict[str, AccountLimits] = {}
         self._tiers: dict[tuple[str, str], tuple[TierInput, TierOutput]] = {}
         self._wins: dict[tuple[str, str], Wins] = {}
@@ -119,6 +122,10 @@ class Live:
     def retry_budget(self, route: str) -> RetryBudget:
         """Of a route."""
         return self._budgets.setdefault(route, RetryBudget())
+
+    def hedge_budget(self, route: str) -> RetryBudget:
+        """Of a route's hedges."""
+        return self._hedge_budgets.setdefault(route, RetryBudget(_HEDGES_FLOOR))
 
     def account(self, provider: str) -> AccountLimits:
         """Limits and cool-down of a provider."""
@@ -181,8 +188,9 @@ class Live:
         for labels in [key for key in self.tallies if key[0] not in routes or key[2] not in providers]:
             del self.tallies[labels]
         yield
-        for route in [key for key in self._budgets if key not in routes]:
-            del self._budgets[route]
+        for budgets in (self._budgets, self._hedge_budgets):
+            for route in [key for key in budgets if key not in routes]:
+                del budgets[route]
         for tier in [key for key in self._tiers if key[0] not in routes]:
             del self._tiers[tier]
         _forget_tiers(self._wins, routes)

@@ -16,6 +16,7 @@ from merit_crds.snapshot.model import (
     Candidate,
     ConsumerEntry,
     Endpoint,
+    Hedging,
     PriceCeilings,
     PricingEntry,
     ProviderEntry,
@@ -35,7 +36,7 @@ from merit_crds.v1alpha1 import (
     TierSpec,
 )
 from merit_crds.v1alpha1.fields import ObjectRef, milliseconds
-from merit_crds.v1alpha1.retry import RetryPolicy
+from merit_crds.v1alpha1.retry import HedgingPolicy, RetryPolicy
 from merit_crds.v1alpha1.stems import StemsCache
 
 Entry: TypeAlias = ProviderEntry | PricingEntry | RouteEntry | ConsumerEntry
@@ -160,9 +161,18 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
         retry_budget_ppm=int(Decimal(retry.budget_percent) * 10_000),
         longest_wait_ms=milliseconds(retry.longest_wait) if retry.longest_wait else _DEFAULT_LONGEST_WAIT_MS,
         mid_stream=retry.mid_stream,
+        hedging=_hedging(spec.hedging) if spec.hedging else None,
         steerable=spec.steering == "Allowed",
         cache_marks=spec.cache_marks == "Automatic",
         allowed_namespaces=spec.allowed_namespaces,
+    )
+
+
+def _hedging(policy: HedgingPolicy) -> Hedging:
+    return Hedging(
+        percentile=int(policy.after[1:]),
+        extra_cost_ppm=int(Decimal(policy.max_extra_cost_percent) * 10_000),
+        share_ppm=int(Decimal(policy.max_share_percent) * 10_000),
     )
 
 

@@ -273,6 +273,17 @@ class Stems(Entry, frozen=True):
     generation: str = ""
 
 
+class Hedging(Entry, frozen=True):
+    """When a second candidate is asked as well."""
+
+    percentile: int = 95
+    """Of what the route's requests took with the first one."""
+    extra_cost_ppm: int = 2_000_000
+    """Most that the second is expected to cost, in millionths of the first's expected cost."""
+    share_ppm: int = 100_000
+    """Most hedges, in millionths of the requests."""
+
+
 class RouteEntry(Entry, frozen=True):
     """How requests for some model names are served."""
 
@@ -315,6 +326,7 @@ class RouteEntry(Entry, frozen=True):
     """Longest Retry-After that is waited for."""
     mid_stream: str = "Continue"
     """What becomes of a stream that breaks off: also Restart, Fail."""
+    hedging: Hedging | None = None
     steerable: bool = True
     """Whether clients may steer their requests."""
     cache_marks: bool = True

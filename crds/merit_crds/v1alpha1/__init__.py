@@ -29,7 +29,7 @@ from merit_crds.v1alpha1.provider_pricing import (
     ServiceTierSpec,
     TariffSpec,
 )
-from merit_crds.v1alpha1.retry import RetryPolicy
+from merit_crds.v1alpha1.retry import HedgingPolicy, RetryPolicy
 from merit_crds.v1alpha1.schedules import ScheduleSpec
 
 SPECS: dict[str, type[BaseModel]] = {
@@ -53,6 +53,7 @@ __all__ = [
     "Deviation",
     "EndpointSpec",
     "FeedbackPolicy",
+    "HedgingPolicy",
     "Limits",
     "MaxPrice",
     "ModelPricing",

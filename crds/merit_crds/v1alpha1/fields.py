@@ -127,6 +127,24 @@ Percent = Annotated[
     ),
 ]
 
+PositivePercent = Annotated[
+    str,
+    *_text(
+        r"^(100(\.0{1,4})?|[1-9][0-9]?(\.[0-9]{1,4})?|0\.[0-9]{0,3}[1-9])$",
+        'a decimal string above "0" and up to "100", such as "10"',
+        longest=8,
+    ),
+]
+CostPercent = Annotated[
+    str,
+    *_text(
+        r"^(0|[1-9][0-9]{0,4})(\.[0-9]{1,4})?$",
+        'a decimal string of at most 5 digits and 4 decimals, such as "200"',
+        longest=10,
+    ),
+]
+"""Of a cost that may be many times another."""
+
 CurrencyCode = Annotated[str, *_text(r"^[A-Z]{3}$", "an ISO 4217 code such as 'CNY'", longest=3)]
 ExchangeRate = Annotated[
     str,

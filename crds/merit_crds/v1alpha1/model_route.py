@@ -25,7 +25,7 @@ from merit_crds.v1alpha1.fields import (
     checked,
     listed,
 )
-from merit_crds.v1alpha1.retry import RetryPolicy
+from merit_crds.v1alpha1.retry import HedgingPolicy, RetryPolicy
 from merit_crds.v1alpha1.stems import Sameness, StemsCache
 
 Feature = Literal["Tools", "Images", "JsonSchema", "Streaming"]
@@ -279,10 +279,20 @@ class TypicalRequest(Part):
 _LAST_TAKES_ALL: Final = "the last tier can't have `when`: it takes every request that no other tier took"
 _OTHERS_HAVE_WHEN: Final = "every tier but the last needs `when`, else the tiers below it are never reached"
 _UNIQUE_NAMES: Final = "tier names must be unique"
+_A_HEDGE_IS_AN_ATTEMPT: Final = "hedging needs retry.attempts of 2 or more, since a hedge is an attempt"
 
 
 class ModelRouteSpec(Part):
     """The model names that clients ask for, and how requests for them are served."""
+
+    model_config = ConfigDict(
+        json_schema_extra=checked(
+            (
+                "!has(self.hedging) || !has(self.retry) || !has(self.retry.attempts) || self.retry.attempts > 1",
+                _A_HEDGE_IS_AN_ATTEMPT,
+            )
+        )
+    )
 
     models: tuple[ModelName, ...] = Field(
         min_length=1,
@@ -307,6 +317,11 @@ class ModelRouteSpec(Part):
     )
     timeouts: RouteTimeouts | None = Field(default=None, description="Narrower limits than the providers' own.")
     retry: RetryPolicy | None = Field(default=None, description="How far a request goes down the merit order.")
+    hedging: HedgingPolicy | None = Field(
+        default=None,
+        description="When a request that takes unusually long is given to a second candidate as well; never when "
+        "absent.",
+    )
     cache: CachePolicy | None = Field(default=None, description="Which answers may be served again.")
     rebalancing: Rebalancing | None = Field(
         default=None, description="How traffic moves when the merit order changes; at once when absent."
@@ -351,3 +366,9 @@ class ModelRouteSpec(Part):
         if any(not tier.when for tier in tiers[:-1]):
             raise PydanticCustomError("tiers", _OTHERS_HAVE_WHEN)
         return tiers
+
+    @model_validator(mode="after")
+    def _leaves_room_for_a_hedge(self) -> "ModelRouteSpec":
+        if self.hedging is not None and self.retry is not None and self.retry.attempts < 2:
+            raise PydanticCustomError("hedging", _A_HEDGE_IS_AN_ATTEMPT)
+        return self

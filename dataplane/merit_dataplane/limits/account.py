@@ -259,6 +259,17 @@ class Grant:
         self.account.reserved += cost - self.cost
         self.tokens, self.cost = tokens, cost
 
+    def extend(self, tokens: int, cost: int, now: float) -> bool:
+        """Whether it may take so much more, as far as this pod knows; if so that is reserved, too."""
+        account = self.account
+        most = account.limits.tokens
+        if most and account.tokens.look(now) + tokens > most:
+            return False
+        if any(b.total() + account.reserved + cost > b.terms.amount for b in account.budgets):
+            return False
+        self.reprice(self.tokens + tokens, self.cost + cost, now)
+        return True
+
     def refused(self, now: float) -> None:
         """It does not go on: nothing was used."""
         account = self.account

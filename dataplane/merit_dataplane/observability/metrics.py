@@ -149,7 +149,14 @@ class LedgerCollector(Collector):
         )
         for why, pico in list(self._ledger.lost.items()):
             lost.add_metric(why, pico / PICO)
-        yield from (continued, lost)
+        hedges = CounterMetricFamily(
+            "merit_hedges",
+            "Requests that took unusually long, by what became of the second attempt or why there was none.",
+            labels=("route", "outcome"),
+        )
+        for route_and_outcome, count in list(self._ledger.hedges.items()):
+            hedges.add_metric(route_and_outcome, count)
+        yield from (continued, lost, hedges)
 
     def _feedback(self) -> Iterator[Metric]:
         counted = CounterMetricFamily("merit_feedback", "Scores taken.", labels=(*LABELS[:4], "result"))

@@ -123,6 +123,15 @@ class RequestTrace:
                 "merit.expected_cost_usd": usd(bid.cost),
             })  # fmt: skip
 
+    def set_aside(self) -> Span | None:
+        """The attempt's span, whose attempt goes on beside another one."""
+        span, self._attempt = self._attempt, None
+        return span
+
+    def take_up(self, span: object) -> None:
+        """What was set aside is the attempt that the next words are of."""
+        self._attempt = span if isinstance(span, Span) else None
+
     def headers(self) -> Mapping[str, str]:
         """What tells the provider of the attempt that is under way."""
         carrier: dict[str, str] = {}
@@ -181,6 +190,7 @@ _SAID = {
     "tier": "merit.tier",
     "provider": "merit.provider",
     "placement": "merit.placement",
+    "hedge": "merit.hedge",
     "cache": "merit.cache",
     "objectives_missed": "merit.objectives_missed",
     "service_tier": "merit.service_tier",

@@ -24,14 +24,16 @@ class Verdict(StrEnum):
 
 
 class Guard:
-    """For the current task. Use as a context manager around the whole request."""
+    """For the current task. Use as a context manager around the whole request.
+
+    Without `receive` nobody watches for the client: for one attempt of several, in a task of its own.
+    """
 
     __slots__ = (
         "_deadline",
         "_due",
         "_kind",
         "_loop",
-        "_receive",
         "_task",
         "_timer",
         "_watch_timer",
@@ -39,15 +41,16 @@ class Guard:
         "verdict",
     )
 
-    def __init__(self, receive: Receive, *, total_seconds: float):
+    def __init__(self, receive: Receive | None, *, total_seconds: float):
         self._loop = asyncio.get_running_loop()
-        self._receive = receive
         self._task = asyncio.current_task()
         self._deadline = self._due = self._loop.time() + total_seconds
         self._kind = Verdict.TOTAL
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._watch_timer = self._loop.call_later(_WATCH_AFTER_SECONDS, self._watch)
+        self._watch_timer = (
+            self._loop.call_later(_WATCH_AFTER_SECONDS, self._watch, receive) if receive is not None else None
+        )
         self.verdict: Verdict | None = None
 
     def __enter__(self) -> "Guard":
@@ -60,7 +63,8 @@ class Guard:
 
     def unwatch(self) -> None:
         """The answer is complete: from now on the client's going away ends nothing."""
-        self._watch_timer.cancel()
+        if self._watch_timer is not None:
+            self._watch_timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None  # its coroutine holds this guard: no cycle may be left to the garbage collector
@@ -102,10 +106,10 @@ class Guard:
         else:
             self._timer = self._loop.call_at(self._due, self._tick)
 
-    def _watch(self) -> None:
-        self._watcher = self._loop.create_task(self._wait_for_disconnect())
+    def _watch(self, receive: Receive) -> None:
+        self._watcher = self._loop.create_task(self._wait_for_disconnect(receive))
 
-    async def _wait_for_disconnect(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
+    async def _wait_for_disconnect(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
             pass
         self._end(Verdict.CLIENT_GONE)

@@ -12,9 +12,10 @@ _FLOOR = 10
 class RetryBudget:
     """Of one route in one pod, over the last 10 to 20 s. Times are `loop.time()` seconds."""
 
-    __slots__ = ("_before", "_requests", "_retries", "_until")
+    __slots__ = ("_before", "_floor", "_requests", "_retries", "_until")
 
-    def __init__(self) -> None:
+    def __init__(self, floor: int = _FLOOR) -> None:
+        self._floor = floor
         self._until = 0.0
         self._requests = self._retries = 0
         self._before = (0, 0)
@@ -27,13 +28,17 @@ class RetryBudget:
 
     def take(self, now: float, share: float) -> bool:
         """Whether one more retry is within `share` of the requests; it counts when it is."""
-        if now >= self._until:
-            self._next_window(now)
-        requests, retries = self._before
-        if self._retries + retries >= _FLOOR + share * (self._requests + requests):
+        if not self.room(now, share):
             return False
         self._retries += 1
         return True
+
+    def room(self, now: float, share: float) -> bool:
+        """Whether `take` would say yes."""
+        if now >= self._until:
+            self._next_window(now)
+        requests, retries = self._before
+        return self._retries + retries < self._floor + share * (self._requests + requests)
 
     def _next_window(self, now: float) -> None:
         fresh = now < self._until + _WINDOW_SECONDS

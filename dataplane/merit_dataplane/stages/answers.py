@@ -49,7 +49,7 @@ _FOREVER_SECONDS = 1e7
 _REFUSED = frozenset({"content_filter", "error"})
 _OWN = frozenset({
     b"content-length", b"connection", b"x-request-id", b"x-merit-request-id", b"x-merit-snapshot", b"x-merit-cache",
-    b"x-merit-cost", b"x-merit-expected-cost", b"x-merit-attempts", b"x-merit-placement",
+    b"x-merit-cost", b"x-merit-expected-cost", b"x-merit-attempts", b"x-merit-hedge", b"x-merit-placement",
 })  # fmt: skip
 """Headers of an answer that are not those of another request's."""
 

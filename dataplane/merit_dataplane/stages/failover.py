@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from merit_dataplane.dispatch.bid import Bid
+from merit_dataplane.dispatch.hedge import hedged_after
 from merit_dataplane.dispatch.legs import Leg
 from merit_dataplane.exchange import Exchange
 from merit_dataplane.observability.ledger import Ledger
@@ -14,6 +15,7 @@ from merit_dataplane.resilience.guard import Guard, Verdict
 from merit_dataplane.snapshots.tables import Headers, RoutePlan
 from merit_dataplane.stages.itinerary import Itinerary, Stop
 from merit_dataplane.stages.places import Places
+from merit_dataplane.stages.race import Parts, Race
 from merit_dataplane.stages.ranking import ranked
 from merit_dataplane.stages.stem_attempt import begins_with, begun_for, without_stem
 from merit_dataplane.upstream.attempt import Attempt, AttemptFailedError, Stream, Whole, attempt
@@ -41,6 +43,7 @@ class Failover:
 
     def __init__(self, client: UpstreamClient, ledger: Ledger, places: Places):
         self._client, self._ledger, self._places = client, ledger, places
+        self._race = Parts(client, ledger, places)
 
     async def answer_of_any(
         self, exchange: Exchange, chain: tuple[Leg, ...], headers: Headers, guard: Guard
@@ -77,6 +80,8 @@ class Failover:
         Raises RequestError when every attempt failed.
         """
         route.retry_budget.request(exchange.started)
+        if route.hedging is not None:
+            route.hedging.budget.request(exchange.started)
         itinerary = Itinerary(order, exchange.started, exchange.tier, call, rounds=rounds)
         served = await self.next_answer(exchange, itinerary, route, call, guard)
         if served is None:
@@ -101,9 +106,8 @@ class Failover:
             stop = itinerary.next()
             if stop is None:
                 break
-            mine = _for(stop.bid, call) if adapt is None else adapt(stop.bid)
-            stem, begun = begun_for(exchange, stop.bid, mine) if adapt is None and stop.bid.stem else (None, mine)
-            if mine is None or begun is None:
+            mine = call if adapt is None else adapt(stop.bid)
+            if mine is None:
                 continue
             provider = stop.bid.target.provider
             if provider.account.full(exchange.loop.time()):
@@ -121,23 +125,43 @@ class Failover:
                 itinerary.skip(provider)
                 exchange.failures.append(f"{stop.bid.target.labels[2]}: own_limit")
                 continue
-            made = Attempt(
-                stop.bid,
-                stop.endpoint,
-                begun,
-                partial(exchange.price, stop.bid),
-                Progress(),
-                last=mine.stream and itinerary.is_last(stop),
-                stem=stem,
-            )
-            answer = await self._try(exchange, itinerary, route, stop, made, mine, guard, joins=adapt is not None)
-            if answer is not None:
-                return Served(answer, made, itinerary)
+            joins, alone = adapt is not None, most - exchange.attempts < 2
+            served = await self._ask(exchange, itinerary, route, stop, mine, guard, joins=joins, alone=alone)
+            if served is not None:
+                return served
         if itinerary.refusal is None or adapt is not None:
             return None
         whole, stop = itinerary.refusal  # nobody has a larger window: it was the client's own mistake
         exchange.bid, exchange.target = stop.bid, stop.bid.target
         return Served(whole, None, itinerary)
+
+    async def _ask(  # noqa: PLR0917 # the stages' own order
+        self,
+        exchange: Exchange,
+        itinerary: Itinerary,
+        route: RoutePlan,
+        stop: Stop,
+        call: Call,
+        guard: Guard,
+        *,
+        joins: bool,
+        alone: bool,
+    ) -> Served | None:
+        """One attempt, or two at once. `joins`: the answer goes on from another one; `alone`: no second is left."""
+        plan = route.hedging
+        if plan is not None and not joins and not stop.retry and not exchange.hedge and not stop.bid.stem:
+            after = hedged_after(plan, stop.bid, stop.endpoint, call, exchange.loop.time())
+            if after is not None:
+                race = Race(self._race, exchange, itinerary, route, plan)
+                won = await race.answer(stop, call, guard, after=after, alone=alone)
+                return None if won is None else Served(*won, itinerary)
+        mine = call if joins else _for(stop.bid, call)
+        last = mine.stream and itinerary.is_last(stop)
+        stem, begun = begun_for(exchange, stop.bid, mine) if stop.bid.stem and not joins else (None, mine)
+        price = partial(exchange.price, stop.bid)
+        made = Attempt(stop.bid, stop.endpoint, begun, price, Progress(), last=last, stem=stem)
+        answer = await self._try(exchange, itinerary, route, stop, made, mine, guard, joins=joins)
+        return None if answer is None else Served(answer, made, itinerary)
 
     async def _try(  # noqa: PLR0917 # the stages' own order
         self,

@@ -86,6 +86,10 @@ class Itinerary:
                 return Stop(stop.bid, stop.endpoint, retry=True, wait=backoff(self._retries - 1))
         return None
 
+    def following(self) -> Stop | None:
+        """Who has not been asked yet and comes next; `next` says so, too."""
+        return None if self._here is not None else self._peek()
+
     def is_last(self, stop: Stop) -> bool:
         """Whether nobody in good standing comes after it."""
         order = self._order
@@ -110,6 +114,9 @@ class Itinerary:
         """What came of it. `longest_wait`: the longest Retry-After, in seconds, that is waited for."""
         status, target = failure.status, stop.bid.target
         self.failure = failure
+        if self._here is not None:  # of two that were asked at once the other one is to be asked once more
+            self._tired.append(self._here)
+            self._here = None
         if failure.whole is not None:
             self.refusal = self.refusal or (failure.whole, stop)
             self._window = max(self._window, target.context_window)

@@ -44,6 +44,8 @@ class Responses:
             headers.append((b"x-merit-route", exchange.route.name.encode()))
         if exchange.attempts:
             headers.append((b"x-merit-attempts", str(exchange.attempts).encode()))
+        if exchange.hedge:
+            headers.append((b"x-merit-hedge", exchange.hedge.encode()))
         if exchange.bid is not None and exchange.bid.standing is Standing.MISSES_OBJECTIVE:
             headers.append((b"x-merit-objectives", f"missed: {exchange.bid.reason}".encode()))
         if exchange.placement:

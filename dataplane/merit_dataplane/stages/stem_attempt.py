@@ -16,10 +16,10 @@ _REFUSED_SECONDS = 600.0
 """For so long a model is not given another one: a price list may be wrong about it."""
 
 
-def begun_for(exchange: Exchange, bid: Bid, call: Call | None) -> tuple[Stem | None, Call | None]:
+def begun_for(exchange: Exchange, bid: Bid, call: Call) -> tuple[Stem | None, Call]:
     """The request that goes on from the stem, where it can be said."""
     stemming = exchange.stemming
-    if call is None or stemming is None or stemming.stem is None or stemming.refused:
+    if stemming is None or stemming.stem is None or stemming.refused:
         return None, call
     begun = with_prefix(call, stemming.stem.text, stemming.stem.tokens, bid.target.provider.assistant_prefix)
     return (None, call) if begun is None else (stemming.stem, begun)

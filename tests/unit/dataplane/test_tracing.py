@@ -58,6 +58,24 @@ async def test_a_request_and_its_attempts_are_spans_with_its_account(vendors: Ve
     assert root.resource | {"service.name": "merit", "service.instance.id": "pod-under-test"} == root.resource
 
 
+async def test_of_two_attempts_at_once_each_is_a_span(vendors: Vendors) -> None:
+    with collector() as otlp:
+        chat = route("cheap", "middle", extra='hedging: {maxExtraCostPercent: "5000"}')
+        async with gateway(*vendors.resources(chat), traces_url=f"{otlp.url}/v1/traces") as merit:
+            vendors.cheap.behaviour = Behaviour(latency=30)
+            assert merit.parts.holder.tables is not None
+            learned = merit.parts.holder.tables.routes["default/chat"].tiers[0].targets[0].learned
+            for _ in range(40):
+                learned.total.observe(0.03, asyncio.get_running_loop().time())
+            assert (await merit.post(CHAT)).headers["x-merit-hedge"] == "won"
+            assert json.loads(merit.log_text())["hedge"] == "won"
+    (root,), (first, second) = otlp.roots(), otlp.attempts()
+    assert (first.parent, second.parent) == (root.id, root.id)
+    assert (first.failed, first.attributes["error.type"]) == (True, "outpaced")
+    assert (second.failed, second.attributes["merit.provider"]) == (False, "default/middle")
+    assert root.attributes["merit.hedge"] == "won"
+
+
 async def test_no_text_and_no_key_is_in_a_span(vendors: Vendors) -> None:
     with collector() as otlp:
         async with gateway(*vendors.resources(), traces_url=f"{otlp.url}/v1/traces") as merit:
