@@ -106,7 +106,8 @@ class Exchange:
         "attempted", "attempts", "bid", "billed_at", "body_bytes", "byline", "cache", "call", "charge", "consumer",
         "cost", "draws", "endpoint", "error", "estimated", "failures", "first_token", "flown", "forced_tier", "grant",
         "hedge", "id", "listed", "loop", "lost", "lost_cost", "mid_stream", "placement", "prefix", "reserved", "route",
-        "saved", "started", "state_budget", "status", "stemming", "tables", "target", "tier", "trace", "usage", "waits_for",
+        "saved", "started", "state_budget", "status", "stemming", "tables", "target", "tier", "trace", "usage",
+        "waits_for",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from merit_dataplane.upstream.client import Failure, UpstreamClient, UpstreamError, UpstreamResponse
+from merit_dataplane.upstream.client import Failure, Upload, UpstreamClient, UpstreamError, UpstreamResponse
 
 
 @dataclass
@@ -81,6 +81,12 @@ class SimulatedVendors(UpstreamClient):
             raise
         bill.output = turn.tokens
         return _Response(self, 200, turn=turn, bill=bill)
+
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], connect_seconds: float, *, upload: Upload | None = None
+    ) -> UpstreamResponse:
+        """See UpstreamClient. They keep no files."""
+        raise UpstreamError(Failure.CONNECT, f"{method} {url}: no such vendor")
 
     async def close(self) -> None:
         """See UpstreamClient."""

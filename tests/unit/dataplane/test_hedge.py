@@ -29,6 +29,8 @@ from merit_dataplane.snapshots.holder import SnapshotHolder
 from merit_dataplane.snapshots.tables import Target
 from merit_dataplane.stages.admission import Admission
 from merit_dataplane.stages.places import Places
+from merit_dataplane.stages.responses import Responses
+from merit_dataplane.stems.library import Library
 from merit_dataplane.wire.openai_request import Operation
 from tests.support.resources import CONSUMER, CONSUMER_KEY, candidate, compiled, consumer, prices, provider, route_of
 from tests.support.simulated_vendors import SimulatedVendors, Turn
@@ -162,6 +164,8 @@ def hedged(
             places=Places(decisions),
             turns=Turns(ledger),
             bodies=Bodies(1 << 20, ledger),
+            responses=Responses(),
+            stems=Library(1, None),
         )
         assert holder.tables is not None
         targets = {t.provider.key[-1]: t for t in holder.tables.routes["default/chat"].tiers[0].targets}
