@@ -105,8 +105,8 @@ class Exchange:
     __slots__ = (
         "attempted", "attempts", "bid", "billed_at", "body_bytes", "byline", "cache", "call", "charge", "consumer",
         "cost", "draws", "endpoint", "error", "estimated", "failures", "first_token", "flown", "forced_tier", "grant",
-        "hedge", "id", "listed", "loop", "lost", "lost_cost", "mid_stream", "placement", "prefix", "reserved", "route",
-        "saved", "started", "state_budget", "status", "stemming", "tables", "target", "tier", "trace", "usage",
+        "hedge", "id", "limits", "listed", "loop", "lost", "lost_cost", "mid_stream", "placement", "prefix", "reserved",
+        "route", "saved", "started", "state_budget", "status", "stemming", "tables", "target", "tier", "trace", "usage",
         "waits_for",
     )  # fmt: skip
 
@@ -132,8 +132,7 @@ class Exchange:
         self.draws: tuple[Draw, ...] = ()
         self.reserved: Committed | None = None
         """What an attempt under way is expected to draw."""
-        self.estimated = False
-        self.body_bytes = 0
+        self.estimated, self.body_bytes = False, 0
         """Of the request's body, as long as it is held."""
         self.grant: Grant | None = None
         """Its part of the consumer's account, where the consumer has limits."""
@@ -141,6 +140,7 @@ class Exchange:
         """The tier that serves it whatever it is, since a budget is spent."""
         self.state_budget: Budget | None = None
         """How long it may still wait for Redis; made when it is first asked."""
+        self.limits: tuple[tuple[bytes, bytes], ...] = ()  # that the last provider's headers told
         self.cache = self.placement = self.error = self.hedge = ""
         self.saved = self.attempts = 0
         self.failures: list[str] = []

@@ -59,10 +59,12 @@ class AccountLimits:
         else:
             self.usage.renew(limits)
 
-    def heard(self, header: Header, now: float, epoch: float) -> None:
-        """The headers of a response. `epoch` is the wall clock in seconds."""
-        if self.allowances.read(header, now, epoch) and self.usage is None:
+    def heard(self, header: Header, now: float, epoch: float) -> bool:
+        """The headers of a response; whether they say something of limits. `epoch` is the wall clock in seconds."""
+        said = self.allowances.read(header, now, epoch)
+        if said and self.usage is None:
             self.watched_until = self.allowances.until
+        return said
 
     def started(self) -> None:
         """A request goes out."""
@@ -95,6 +97,14 @@ class AccountLimits:
         """The key's fingerprint, in the snapshot that comes into force."""
         if credential != self.credential:
             self.credential, self.cooling_until = credential, 0.0
+
+
+def asked_to_wait(header: Header, epoch: float) -> float | None:
+    """Seconds that an answer's headers ask to wait: `retry-after-ms` (Azure, OpenAI), or `Retry-After`."""
+    exact = header("retry-after-ms")
+    if exact is not None and (milliseconds := retry_after_seconds(exact, epoch)) is not None:
+        return milliseconds / 1000
+    return retry_after_seconds(header("retry-after"), epoch)
 
 
 def retry_after_seconds(value: str | None, epoch: float) -> float | None:

@@ -105,7 +105,7 @@ def _read(  # noqa: PLR0917 # three headers, two clocks
     if int(left) * _SIGNIFICANT > int(limit):  # nearly always: the third header isn't even read
         allowance.until = 0.0
         return
-    seconds = _seconds(reset, epoch)
+    seconds = seconds_of(reset, epoch)
     if seconds is not None and int(limit):
         allowance.said(int(left), int(limit), seconds, now)
 
@@ -114,7 +114,8 @@ def _number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 15
 
 
-def _seconds(text: str, epoch: float) -> float | None:
+def seconds_of(text: str, epoch: float) -> float | None:
+    """Seconds until a reset, however it is said; None where it makes no sense. `epoch` is the wall clock."""
     if len(text) > 40:
         return None
     if _number(text):

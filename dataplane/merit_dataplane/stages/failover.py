@@ -85,7 +85,7 @@ class Failover:
         itinerary = Itinerary(order, exchange.started, exchange.tier, call, rounds=rounds)
         served = await self.next_answer(exchange, itinerary, route, call, guard)
         if served is None:
-            raise all_failed(exchange, itinerary.failure)
+            raise all_failed(exchange, itinerary.failure, hopeless=itinerary.hopeless == len(exchange.failures))
         return served
 
     async def next_answer(  # noqa: PLR0917 # the stages' own order
@@ -190,6 +190,7 @@ class Failover:
                 raise AttemptFailedError(f"status_{answer.status}", "no stream to go on with", status=answer.status)
         except AttemptFailedError as failure:
             account.ended()
+            exchange.limits = made.limits
             exchange.failed(stop.bid, stop.endpoint, failure, self._ledger)
             # its frames hold this one: a cycle
             itinerary.failed(stop, failure.with_traceback(None), route.longest_wait)
@@ -199,6 +200,7 @@ class Failover:
             raise
         if isinstance(answer, Whole):
             account.ended()  # a stream ends later
+        exchange.limits = made.limits
         exchange.answered(made.bid, stop.endpoint, self._ledger)
         return answer
 
@@ -222,21 +224,34 @@ async def _pause(seconds: float, guard: Guard) -> bool:
     return True
 
 
-def all_failed(exchange: Exchange, last: AttemptFailedError | None) -> RequestError:
-    """What the client is told when no attempt gave an answer."""
+def all_failed(exchange: Exchange, last: AttemptFailedError | None, *, hopeless: bool = False) -> RequestError:
+    """What the client is told when no attempt gave an answer. `hopeless`: nor will one soon."""
     tried = "; ".join(exchange.failures) or "none was tried"
+    if last is not None and last.said:
+        tried += f'; the last said "{last.said}"'
+    wait = last.retry_after if last is not None else None
     if last.status == 429 if last is not None else exchange.failures:
-        seconds = max(1, math.ceil((last and last.retry_after) or 1))
+        seconds = wait or 1.0
         return RequestError(
             429,
             f"Every provider is at its rate limit. Tried: {tried}.",
             kind="rate_limit_error",
             code="rate_limit_exceeded",
-            headers=((b"retry-after", str(seconds).encode()),),
+            headers=_after(seconds),
         )
-    if last is not None and last.said:
-        tried += f'; the last said "{last.said}"'
+    headers = _after(wait) if wait else ()
+    if last is not None and hopeless:
+        headers = ((b"x-should-retry", b"false"),)
     status = 504 if last is not None and last.outcome.endswith("_timeout") else 502
     return RequestError(
-        status, f"No provider gave an answer. Tried: {tried}.", kind="upstream_error", code="all_failed"
+        status,
+        f"No provider gave an answer. Tried: {tried}.",
+        kind="upstream_error",
+        code="all_failed",
+        headers=headers,
     )
+
+
+def _after(seconds: float) -> tuple[tuple[bytes, bytes], ...]:
+    exact = str(math.ceil(seconds * 1000)).encode()
+    return ((b"retry-after", str(max(1, math.ceil(seconds))).encode()), (b"retry-after-ms", exact))

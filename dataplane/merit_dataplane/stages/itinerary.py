@@ -43,7 +43,7 @@ class Itinerary:
 
     __slots__ = (
         "_ahead", "_behind", "_call", "_given_up", "_here", "_next", "_now", "_order", "_retries", "_rounds", "_tier",
-        "_tired", "_window", "failure", "refusal",
+        "_tired", "_window", "failure", "hopeless", "refusal",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +67,8 @@ class Itinerary:
         self._window = 0
         self.failure: AttemptFailedError | None = None
         """The last one."""
+        self.hopeless = 0
+        """How many failed for a reason that lasts: our credential is refused, or the model isn't there."""
         self.refusal: tuple[Whole, Stop] | None = None
         """What the first provider said whose context window is too small."""
 
@@ -132,8 +134,10 @@ class Itinerary:
         elif status in _OF_THE_ACCOUNT or failure.outcome == Failure.CREDENTIAL:
             self._given_up.add(target.provider)
             self._given_up.add(target)
+            self.hopeless += failure.outcome != Failure.CREDENTIAL
         elif 400 <= status < 500 and status != 408:
             self._given_up.add(target)
+            self.hopeless += status == 404
         elif failure.outcome in _TRANSIENT and not stop.retry:
             self._here = Stop(stop.bid, stop.endpoint, retry=True, wait=backoff(0))
             self._tired.append(stop)

@@ -150,6 +150,7 @@ class Race:
         winner.take_up()
         if isinstance(answer, Whole):
             winner.ended()  # a stream ends later
+        exchange.limits = winner.made.limits
         exchange.answered(stop.bid, stop.endpoint, self._ledger)
         return answer, winner.made
 
@@ -175,6 +176,7 @@ class Race:
         runner.take_up()
         runner.ended()
         stop = runner.stop
+        self._exchange.limits = runner.made.limits
         self._exchange.failed(stop.bid, stop.endpoint, failure, self._ledger)
         # as in failover: no cycle
         self._itinerary.failed(stop, failure.with_traceback(None), self._route.longest_wait)

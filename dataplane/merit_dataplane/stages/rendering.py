@@ -38,7 +38,7 @@ class Rendering:
 
     async def _begin(self, message: MutableMapping[str, Any]) -> None:
         renderer = self._renderer = self._opens(self._exchange.call, self._exchange.id)
-        headers = [*message["headers"], *renderer.headers]
+        headers = renderer.head(message["headers"], self._exchange.limits)
         streams = any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
         if streams and message["status"] == 200:  # one that is replayed has a length, in OpenAI's words
             headers = [header for header in headers if header[0] != b"content-length"]

@@ -1,5 +1,6 @@
 """What a client gets: status, headers that say what was done, body."""
 
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from merit_dataplane.exchange import Exchange
 from merit_dataplane.limits.refusal import rate_headers
 from merit_dataplane.snapshots.tables import Headers
 from merit_dataplane.wire.errors import RequestError
+from merit_dataplane.wire.rate_limits import for_openais
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 JSON = (b"content-type", b"application/json")
@@ -50,8 +52,12 @@ class Responses:
             headers.append((b"x-merit-objectives", f"missed: {exchange.bid.reason}".encode()))
         if exchange.placement:
             headers.append((b"x-merit-placement", exchange.placement.encode()))
-        if exchange.grant is not None:
-            headers += rate_headers(exchange.grant)
+        own = rate_headers(exchange.grant) if exchange.grant is not None else ()
+        if own:
+            exchange.limits = ()  # the consumer's, and not those of an account that it shares with others
+            headers += own
+        elif exchange.limits:
+            headers += for_openais(exchange.limits, time.time())
         if exchange.cache:
             headers.append((b"x-merit-cache", exchange.cache.encode()))
         if self.draining:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from merit_crds.pricing import CostDetails, Usage
 from merit_dataplane.authentication.contract import AuthenticationError
 from merit_dataplane.dispatch.bid import Bid
-from merit_dataplane.resilience.account import retry_after_seconds
+from merit_dataplane.resilience.account import asked_to_wait
 from merit_dataplane.resilience.circuit import Kind
 from merit_dataplane.resilience.guard import Guard, Verdict
 from merit_dataplane.snapshots.tables import EndpointPlan, ProviderPlan
@@ -35,6 +35,7 @@ from merit_dataplane.wire.openai_progress import Progress
 from merit_dataplane.wire.openai_request import Call
 from merit_dataplane.wire.openai_stream import StreamTranslator
 from merit_dataplane.wire.openai_whole import stream_of
+from merit_dataplane.wire.rate_limits import told
 from merit_dataplane.wire.server_sent_events import MalformedStreamError
 from merit_dataplane.wire.streamed import StreamedAnswer
 
@@ -43,6 +44,8 @@ _MAX_ERROR_BYTES = 1024 * 1024
 _OF_THE_CREDENTIAL = frozenset({401, 402, 407})
 _OF_THE_MODEL = frozenset({403, 404, 409})
 _OURS = _OF_THE_CREDENTIAL | _OF_THE_MODEL | {408, 429}
+_SAYS_TO_US = _OF_THE_CREDENTIAL | {403}
+"""Statuses whose words are for who has the credential, not for the client."""
 _FEW_TOKENS = 20
 """Added to the tokens of a whole answer before its time is shared among them: short ones take their time too."""
 _KIND = re.compile(r"[\x20-\x7e]{1,200}")
@@ -68,6 +71,8 @@ class Attempt:
     """`loop.time()`."""
     stem: Stem | None = None
     """The beginning of the answer that it is given."""
+    limits: tuple[tuple[bytes, bytes], ...] = ()
+    """What the provider's headers say of its rate limits."""
 
 
 @dataclass(slots=True)
@@ -159,7 +164,8 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
             headers = await authentication.headers(url, headers, body)
             once = once or not authentication.lasting
         response = await client.post(url, headers, body, provider.connect_seconds, once=once)
-        provider.account.heard(response.header, loop.time(), time.time())
+        if provider.account.heard(response.header, loop.time(), time.time()):
+            made.limits = told(response.header)
         if response.status == 200 and made.call.stream:
             opens = _open_stream if _is_stream(response, dialect) else _streamed
             return await opens(response, made, dialect, guard)
@@ -233,7 +239,7 @@ async def _whole(response: UpstreamResponse, made: Attempt, dialect: Dialect, gu
         if dialect.estimate is not None:
             return Whole(status, _kind(response), body, usage, dialect.estimate(made.call, body))
         return Whole(status, b"application/json", body, usage)
-    retry_after, why = retry_after_seconds(response.header("retry-after"), time.time()), ""
+    retry_after, why = asked_to_wait(response.header, time.time()), ""
     if _clients_mistake(status) or dialect.reads_refusals:
         body = without_secrets(await response.read(_MAX_ERROR_BYTES), target.provider)
         status, body, asked, why = dialect.error(status, body, response.header)
@@ -243,8 +249,16 @@ async def _whole(response: UpstreamResponse, made: Attempt, dialect: Dialect, gu
                 raise AttemptFailedError("context_too_long", "the context is too long", status=status, whole=whole)
             return whole
         retry_after = asked if retry_after is None else retry_after
+    said = ""
+    if status not in _SAYS_TO_US and (come := response.arrived()):
+        said = error_message(without_secrets(come, target.provider))
     raise AttemptFailedError(
-        f"status_{status}", f"the provider answered {status}", status=status, retry_after=retry_after, why=why
+        f"status_{status}",
+        f"the provider answered {status}",
+        status=status,
+        retry_after=retry_after,
+        why=why,
+        said=said,
     )
 
 

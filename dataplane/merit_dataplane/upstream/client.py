@@ -40,6 +40,10 @@ class UpstreamResponse(Protocol):
         """The body as it arrives. Raises UpstreamError when it breaks off."""
         ...
 
+    def arrived(self) -> bytes:
+        """The whole body where it has come already, for who doesn't wait for it; else nothing."""
+        ...
+
     def close(self) -> None:
         """Ends the exchange; an unread body ends the connection, so that the provider stops writing."""
         ...

@@ -109,6 +109,10 @@ class Http1Response(UpstreamResponse):
         """See UpstreamResponse."""
         return self._decoded() if b"content-encoding" in self.headers else self._raw()
 
+    def arrived(self) -> bytes:
+        """See UpstreamResponse."""
+        return self._take() if self.complete and b"content-encoding" not in self.headers else b""
+
     def close(self) -> None:
         """See UpstreamResponse."""
         source = self.source

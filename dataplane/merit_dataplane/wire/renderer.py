@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from merit_dataplane.wire.openai_request import Call
+from merit_dataplane.wire.rate_limits import Headers
 
 
 class Renderer(Protocol):
     """Of one request."""
 
-    @property
-    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Headers that the client's SDK looks for."""
+    def head(self, headers: list[tuple[bytes, bytes]], limits: Headers) -> list[tuple[bytes, bytes]]:
+        """An answer's headers as the client's SDK looks for them. `limits`: the provider's, as it told them."""
 
     def whole(self, body: bytes, status: int) -> tuple[int, bytes]:
         """Status and body of a whole answer, or of an error."""

@@ -1,11 +1,14 @@
 """What an Anthropic client gets: messages, streams and errors, made of OpenAI's."""
 
+import time
+
 import msgspec
 
 from merit_dataplane.wire.anthropic_openai.answer import message_body
 from merit_dataplane.wire.anthropic_openai.errors import error_body
 from merit_dataplane.wire.anthropic_openai.stream import MessageStream
 from merit_dataplane.wire.openai_request import Call
+from merit_dataplane.wire.rate_limits import Headers, for_anthropics
 
 _stops = msgspec.json.Decoder(tuple[str, ...] | None)
 
@@ -18,8 +21,10 @@ class MessageRenderer(MessageStream):
         self._met = _stops.decode(given) or ()
         super().__init__(self._met)
         self._request = request
-        self.headers = ((b"request-id", request.encode()),)
-        """Where Anthropic's SDKs look for it."""
+
+    def head(self, headers: list[tuple[bytes, bytes]], limits: Headers) -> list[tuple[bytes, bytes]]:
+        """See Renderer: the request's id and the rate limits have names of their own."""
+        return [*for_anthropics(headers, limits, time.time()), (b"request-id", self._request.encode())]
 
     def whole(self, body: bytes, status: int) -> tuple[int, bytes]:
         """A message, or an error."""

@@ -7,6 +7,7 @@ from merit_dataplane.wire.chat_chunks import ABSENT, Choice, Chunk, Delta
 from merit_dataplane.wire.errors import error_body
 from merit_dataplane.wire.openai_request import Call
 from merit_dataplane.wire.passenger import PASSENGER
+from merit_dataplane.wire.rate_limits import Headers
 from merit_dataplane.wire.responses_openai.stream import ResponseStream
 
 
@@ -35,8 +36,10 @@ class ResponseRenderer:
 
     def __init__(self, call: Call | None, _: str):
         self._stream = ResponseStream(call)
-        self.headers: tuple[tuple[bytes, bytes], ...] = ()
-        """All have what OpenAI's SDKs look for."""
+
+    def head(self, headers: list[tuple[bytes, bytes]], _: Headers) -> list[tuple[bytes, bytes]]:
+        """See Renderer: all have what OpenAI's SDKs look for."""
+        return headers
 
     def feed(self, data: bytes) -> bytes:
         """See ResponseStream."""
