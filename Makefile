@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo test unit cluster-test check format generate golden bench finsync bench-ranking bench-commitments bench-pairs cache-replay bench-failover price-cut warm-prompts lock images clean
+.PHONY: help setup demo test unit cluster-test check format generate golden bench bench-before finsync bench-ranking bench-commitments bench-pairs cache-replay bench-failover price-cut warm-prompts lock images clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,14 @@ golden: setup ## Rewrite the golden cases of compile; read the diff before you c
 
 bench: setup ## Measure, write bench/results.json; ARGS='--baseline old.json' compares
 	$(BIN)/python bench/run.py $(ARGS)
+
+BEFORE_DIR ?= /tmp/merit-before
+
+bench-before: setup ## The path whose bytes pass, beside an older version's; BEFORE=COMMIT
+	test -e $(BEFORE_DIR) || git worktree add --detach $(BEFORE_DIR) $(BEFORE)
+	git -C $(BEFORE_DIR) checkout --quiet --detach $(BEFORE)
+	$(MAKE) -C $(BEFORE_DIR) setup
+	$(BIN)/python bench/run.py --only protocols --before $(BEFORE_DIR)/.venv/bin/merit $(ARGS)
 
 bench-ranking: setup ## Time the merit order alone
 	$(BIN)/python bench/ranking.py $(ARGS)

@@ -104,6 +104,18 @@ class CacheHits(msgspec.Struct, frozen=True):
     streamed_cpu_of_made: Spread
 
 
+class Protocols(msgspec.Struct, frozen=True):
+    """One gateway between clients and vendors of one protocol, and of two. Each is called CLIENT_VENDOR."""
+
+    paths: dict[str, Throughput]
+    cpu_of_same_protocol: dict[str, Spread]
+    """CPU of a request over that of one of `chat_openai`, whose bytes pass, round by round."""
+    before: Throughput | None = None
+    """`chat_openai` by an older version."""
+    cpu_of_before: Spread | None = None
+    """CPU of a request of `chat_openai` over that of the older version, round by round. Above 1: it got slower."""
+
+
 class SlowUpstream(msgspec.Struct, frozen=True):
     """A gateway in front of a vendor that takes its time."""
 
@@ -188,6 +200,7 @@ class Results(msgspec.Struct, omit_defaults=True):
     full_pipeline: Throughput | None = None
     go_reverse_proxy: Throughput | None = None
     direct: Direct | None = None
+    protocols: Protocols | None = None
     cache_hits: CacheHits | None = None
     slow_upstream: SlowUpstream | None = None
     added_latency: dict[str, AddedSummary] | None = None

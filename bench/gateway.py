@@ -12,24 +12,25 @@ from bench.processes import BenchError, Process, free_port
 
 
 class Gateway(Process):
-    """`merit serve` on the gateway's core, in front of one mock."""
+    """`merit serve` on the gateway's core, in front of one mock. `program`: another version's."""
 
-    def __init__(self, cores: Cores, folder: Path, upstream_port: int) -> None:
-        manifests = folder / "resources"
+    def __init__(self, cores: Cores, folder: Path, upstream_port: int, program: Path | None = None) -> None:
+        self.name = "merit" if program is None else "merit before"
+        manifests = folder / self.name.replace("merit", "resources").replace(" ", "-")
         manifests.mkdir()
         resources.write(manifests, upstream_port)
         self.port, self.admin_port = free_port(), free_port()
         command = [
-            *(str(Path(sys.executable).with_name("merit")), "serve", str(manifests)),
+            *(str(program or Path(sys.executable).with_name("merit")), "serve", str(manifests)),
             *("--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}", "--no-watch"),
         ]
-        super().__init__("merit", command, core=cores.gateway, cwd=folder)
+        super().__init__(self.name.replace(" ", "-"), command, core=cores.gateway, cwd=folder)
 
     @property
     def target(self) -> Target:
         """The gateway, with the consumer's key."""
         headers = {"Authorization": f"Bearer {resources.CONSUMER_KEY}"}
-        return Target("merit", self.port, self.pid, headers)
+        return Target(self.name, self.port, self.pid, headers)
 
     def wait_ready(self) -> None:
         """Returns when it is ready and does what is going to be measured."""

@@ -89,6 +89,8 @@ class Load:
     stream: bool = False
     events: int = EVENTS
     """That a stream has at least."""
+    has: str = '"choices"'
+    """What a whole answer has, beside its usage."""
 
 
 def build() -> None:
@@ -106,7 +108,7 @@ def run(target: Target, load: Load, cores: Cores) -> Run:
     """One run from the load core; raises when it could not be done at all."""
     command = [
         *(str(BINARY), "load", "--url", f"http://127.0.0.1:{target.port}{target.path}", "--body", str(load.body)),
-        *("--connections", str(load.connections), "--rate", str(load.rate)),
+        *("--connections", str(load.connections), "--rate", str(load.rate), "--has", load.has),
         *("--duration", f"{load.seconds}s", "--warmup", f"{load.warmup_seconds}s"),
         *("--cpu-pid", str(target.pid), "--cores", ",".join(str(c) for c in sorted({cores.gateway, cores.load}))),
     ]

@@ -52,6 +52,13 @@ def _rows(results: Results) -> Iterator[Row]:
             yield f"{name}: p50 ms at that load", found.latency_p50_ms
             yield f"{name}: resident MiB after it", found.resident_memory_mib
             yield f"{name}: share of Go's reverse proxy", found.share_of_go_reverse_proxy
+    if (protocols := results.protocols) is not None:
+        for name, found in protocols.paths.items():
+            yield f"protocols, {name}: requests per CPU second", found.requests_per_cpu_second
+            yield f"protocols, {name}: CPU of chat_openai", protocols.cpu_of_same_protocol[name]
+        if protocols.before is not None:
+            yield "protocols, before: requests per CPU second", protocols.before.requests_per_cpu_second
+            yield "protocols, chat_openai: CPU of before", protocols.cpu_of_before
     if (hits := results.cache_hits) is not None:
         for name, found in (("whole", hits.whole), ("streamed", hits.streamed)):
             yield f"cache_hits, {name}: hits/s, one core", found.requests_per_second

@@ -1,9 +1,14 @@
-"""What the gateway serves in the benchmarks: three priced candidates, two routes, one of them cached, one consumer."""
+"""What the gateway serves in the benchmarks: three priced candidates, two routes, one of them cached, one consumer.
+
+Beside them a third route, to three candidates of a vendor that speaks Anthropic's protocol.
+"""
 
 from pathlib import Path
 
 CONSUMER_KEY = "sk-bench-0123456789abcdef"
 MODEL = "support-chat"
+CLAUDE = "support-claude"
+"""Served by who speaks Anthropic's protocol."""
 
 # Input, output and cached input in USD per million tokens. Different enough that the merit order has something to sort.
 _PRICES = {
@@ -17,7 +22,7 @@ apiVersion: merit.dev/v1alpha1
 kind: Provider
 metadata: {{name: {name}, namespace: default}}
 spec:
-  protocol: OpenAI
+  protocol: {protocol}
   endpoints: [{{name: local, url: "{url}"}}]
   credentials: {{apiKey: {{name: {name}-key, key: apiKey}}}}
 ---
@@ -68,14 +73,29 @@ spec:
 def write(folder: Path, upstream_port: int) -> None:
     """Writes one file per provider, one for the route, one for the consumer."""
     url = f"http://127.0.0.1:{upstream_port}/v1"
-    candidates = []
-    for name, (model, price_in, price_out, cached) in _PRICES.items():
-        text = _PROVIDER.format(name=name, url=url, model=model, input=price_in, output=price_out, cached_input=cached)
-        (folder / f"provider-{name}.yaml").write_text(text)
-        candidates.append(f"        - {{provider: {{name: {name}}}, model: {model}}}")
-    listed = "\n".join(candidates)
+    listed, of_claude = _candidates(folder, url, "OpenAI"), _candidates(folder, url, "Anthropic")
+    claude = _ROUTE.format(name="support-claude", model=CLAUDE, cache="", candidates=of_claude)
+    (folder / "route-claude.yaml").write_text(claude)
     (folder / "route.yaml").write_text(_ROUTE.format(name="support", model=MODEL, cache="", candidates=listed))
     cache = "\n  cache: {exact: {ttl: 1h}}"
     cached = _ROUTE.format(name="support-cached", model=f"{MODEL}-cached", cache=cache, candidates=listed)
     (folder / "route-cached.yaml").write_text(cached)
     (folder / "consumer.yaml").write_text(_CONSUMER.format(key=CONSUMER_KEY))
+
+
+def _candidates(folder: Path, url: str, protocol: str) -> str:
+    candidates = []
+    for name, (model, price_in, price_out, cached) in _PRICES.items():
+        called = name if protocol == "OpenAI" else f"{name}-{protocol.lower()}"
+        text = _PROVIDER.format(
+            name=called,
+            protocol=protocol,
+            url=url,
+            model=model,
+            input=price_in,
+            output=price_out,
+            cached_input=cached,
+        )
+        (folder / f"provider-{called}.yaml").write_text(text)
+        candidates.append(f"        - {{provider: {{name: {called}}}, model: {model}}}")
+    return "\n".join(candidates)

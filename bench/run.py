@@ -17,7 +17,7 @@ from bench.processes import BenchError
 from bench.report import comparison, table
 from bench.stack import Watch
 
-SCENARIOS = ("full_pipeline", "cache_hits", "slow_upstream", "added_latency", "streaming")
+SCENARIOS = ("full_pipeline", "protocols", "cache_hits", "slow_upstream", "added_latency", "streaming")
 METHOD = (
     "{cores}. Loopback, keep-alive, Go mock and load generator. full_pipeline: closed loop, {connections} "
     "connections, a chat request of 300 tokens with a number of its own, consumer authentication, three priced "
@@ -43,6 +43,7 @@ def main() -> int:
         stand_in=options.stand_in,
         cores=where,
         watch=watch,
+        before=options.before and options.before.absolute(),
     )
     results = Results(
         gateway="go_reverse_proxy (stand-in)" if options.stand_in else "merit",
@@ -72,6 +73,8 @@ def main() -> int:
 def _measure(results: Results, settings: scenarios.Settings, names: tuple[str, ...] | list[str]) -> None:
     if "full_pipeline" in names:
         results.full_pipeline, results.go_reverse_proxy, results.direct = scenarios.full_pipeline(settings)
+    if "protocols" in names and not settings.stand_in:
+        results.protocols = scenarios.protocols(settings)
     if "cache_hits" in names:
         results.cache_hits = scenarios.cache_hits(settings)
     if "slow_upstream" in names:
@@ -98,6 +101,7 @@ class _Options(argparse.Namespace):
     stand_in: bool
     baseline: Path | None
     output: Path
+    before: Path | None
 
 
 def _options() -> _Options:
@@ -105,6 +109,12 @@ def _options() -> _Options:
     parser.add_argument("--quick", action="store_true", help="runs of 1 s: shows that it works, not how fast it is")
     parser.add_argument("--only", action="append", choices=SCENARIOS, help="this scenario; may be given several times")
     parser.add_argument("--baseline", type=Path, metavar="FILE", help="an earlier results.json to compare with")
+    parser.add_argument(
+        "--before",
+        type=Path,
+        metavar="MERIT",
+        help="an older version's program: `protocols` measures it beside this one",
+    )
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="FILE", help="default: bench/results.json")
     parser.add_argument("--stand-in", action="store_true", help="measure Go's reverse proxy in Merit's place")
     return parser.parse_args(namespace=_Options())

@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from bench.figures import (
     Added,
     AddedSummary,
     CacheHits,
     Direct,
+    Protocols,
     SlowUpstream,
+    Spread,
     Streaming,
     StreamThroughput,
     Throughput,
@@ -21,7 +25,8 @@ from bench.figures import (
 )
 from bench.loadgen import Load, Run, Target
 from bench.machine import Cores
-from bench.places import CHAT, CHAT_CACHED, CHAT_STREAM, CHAT_STREAM_CACHED
+from bench.places import CHAT, CHAT_CACHED, CHAT_STREAM, CHAT_STREAM_CACHED, MESSAGES, RESPONSES
+from bench.resources import CLAUDE, MODEL
 from bench.stack import Stack, Watch, stack
 
 CONNECTIONS = 64
@@ -49,6 +54,8 @@ class Settings:
     stand_in: bool
     cores: Cores
     watch: Watch
+    before: Path | None = None
+    """An older version's program."""
 
     def rounds(self, name: str, runs: int) -> Iterator[str]:
         """Labels of the rounds, told to whoever waits."""
@@ -68,14 +75,17 @@ class Settings:
         body = CHAT_STREAM_CACHED if stream else CHAT_CACHED
         return Load(body, connections, self.seconds, self.warmup_seconds, stream=stream, events=3)
 
-    def stack(self, *, latency_ms: int = 0, chunk_interval_ms: int = 0) -> AbstractContextManager[Stack]:
-        """Everything up, with a mock of this kind."""
+    def stack(
+        self, *, latency_ms: int = 0, chunk_interval_ms: int = 0, before: Path | None = None
+    ) -> AbstractContextManager[Stack]:
+        """Everything up, with a mock of this kind; `before` beside it."""
         return stack(
             self.cores,
             self.watch,
             stand_in=self.stand_in,
             latency_ms=latency_ms,
             chunk_interval_ms=chunk_interval_ms,
+            before=before,
         )
 
 
@@ -125,6 +135,45 @@ def cache_hits(settings: Settings) -> CacheHits:
         whole_cpu_of_made=spread(_cpu_ms(hit) / _cpu_ms(made) for hit, made, _ in against["whole"]),
         streamed_cpu_of_made=spread(_cpu_ms(hit) / _cpu_ms(made) for hit, made, _ in against["streamed"]),
     )
+
+
+_PATHS = {
+    "chat_openai": (CHAT, "chat/completions", MODEL, '"choices"'),
+    "messages_anthropic": (MESSAGES, "messages", CLAUDE, '"content"'),
+    "chat_anthropic": (CHAT, "chat/completions", CLAUDE, '"choices"'),
+    "messages_openai": (MESSAGES, "messages", MODEL, '"content"'),
+    "responses_openai": (RESPONSES, "responses", MODEL, '"output"'),
+}
+"""By CLIENT_VENDOR: body, endpoint, route, and what an answer has. In the first two bytes pass."""
+
+
+def protocols(settings: Settings) -> Protocols:
+    """Bytes that pass, beside translations, and beside an older version's."""
+    runs: dict[str, list[Run]] = {}
+    with settings.stack(before=settings.before) as up, TemporaryDirectory(prefix="merit-bench-") as folder:
+        for label in settings.rounds("protocols", settings.runs):
+            for name, (body, endpoint, model, has) in _PATHS.items():
+                sent = Path(folder) / f"{name}.json"
+                sent.write_text(body.read_text().replace(f'"{MODEL}"', f'"{model}"'))
+                load = Load(sent, CONNECTIONS, settings.seconds, settings.warmup_seconds, has=has)
+                target = replace(up.gateway.target, path=f"/v1/{endpoint}")
+                runs.setdefault(name, []).append(up.measure(target, load, f"{label}, {name}", saturates=True))
+                if name == "chat_openai" and up.before is not None:
+                    old = up.measure(up.before.target, load, f"{label}, {name}", saturates=True)
+                    runs.setdefault("before", []).append(old)
+        resident = up.gateway.resident_mib()
+        older = up.before.resident_mib() if up.before is not None else 0.0
+    before, same = runs.pop("before", []), runs["chat_openai"]
+    return Protocols(
+        paths={name: _throughput(made, settings.cores, resident) for name, made in runs.items()},
+        cpu_of_same_protocol={name: _cpu_against(made, same) for name, made in runs.items()},
+        before=_throughput(before, settings.cores, older) if before else None,
+        cpu_of_before=_cpu_against(same, before) if before else None,
+    )
+
+
+def _cpu_against(runs: list[Run], others: list[Run]) -> Spread:
+    return spread(_cpu_ms(one) / _cpu_ms(other) for one, other in zip(runs, others, strict=True) if _cpu_ms(other))
 
 
 def slow_upstream(settings: Settings) -> SlowUpstream:

@@ -53,6 +53,8 @@ class Stack:
     mock: Mock
     gateway: Gateway | ReverseProxy
     proxy: ReverseProxy
+    before: Gateway | None = None
+    """Of an older version, on the same core."""
 
     def measure(self, target: Target, load: Load, label: str, *, saturates: bool = False, cached: bool = False) -> Run:
         """One run. Notes when the mock saw fewer requests than were answered; `cached`: when it saw more than one."""
@@ -73,9 +75,18 @@ class Stack:
 
 @contextlib.contextmanager
 def stack(
-    cores: Cores, watch: Watch, *, stand_in: bool, latency_ms: int = 0, chunk_interval_ms: int = 0
+    cores: Cores,
+    watch: Watch,
+    *,
+    stand_in: bool,
+    latency_ms: int = 0,
+    chunk_interval_ms: int = 0,
+    before: Path | None = None,
 ) -> Iterator[Stack]:
-    """Everything up until the block ends; `stand_in` puts the reference proxy in Merit's place."""
+    """Everything up until the block ends; `stand_in` puts the reference proxy in Merit's place.
+
+    `before`: the program of an older version, which runs beside this one.
+    """
     with contextlib.ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="merit-bench-")))
         mock = Mock(cores, folder, latency_ms=latency_ms, chunk_interval_ms=chunk_interval_ms)
@@ -89,4 +100,8 @@ def stack(
         if not stand_in:
             running.enter_context(gateway)
             gateway.wait_ready()
-        yield Stack(cores, watch, mock, gateway, proxy)
+        old = Gateway(cores, folder, mock.port, before) if before is not None else None
+        if old is not None:
+            running.enter_context(old)
+            old.wait_ready()
+        yield Stack(cores, watch, mock, gateway, proxy, old)

@@ -26,9 +26,21 @@ const (
 		"x-request-id: req_c3e995e7a86953713a6dc1b17e399fd5\r\n"
 )
 
+// Anthropic's message of the same length, under the headers of api.anthropic.com.
+const (
+	messageID     = "msg_01XFDUDYJgAACzvnptvVoYEL"
+	messageModel  = "claude-haiku-4-5-20251001"
+	messageUsage  = `{"input_tokens":300,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":60,"service_tier":"standard"}`
+	anthropicHead = "anthropic-organization-id: bench\r\nrequest-id: req_011CeCGmK3s5gu2qCkzHQHkB\r\n" +
+		"anthropic-ratelimit-requests-limit: 30000\r\nanthropic-ratelimit-requests-remaining: 29999\r\n" +
+		"anthropic-ratelimit-requests-reset: 2026-01-01T00:00:00Z\r\nanthropic-ratelimit-tokens-limit: 150000000\r\n" +
+		"anthropic-ratelimit-tokens-remaining: 149999700\r\nanthropic-ratelimit-tokens-reset: 2026-01-01T00:00:00Z\r\n"
+)
+
 // answers holds every byte that the mock ever sends, made once.
 type answers struct {
 	whole      []byte   // a complete non-streamed answer, head and body
+	message    []byte   // the same in Anthropic's protocol
 	streamHead []byte   // the head of a stream
 	chunks     [][]byte // one framed event each: content, then the finish reason
 	usage      []byte   // the framed event asked for by include_usage
@@ -41,6 +53,8 @@ func newAnswers(chunks int) *answers {
 		`"usage":%s,"service_tier":"default","system_fingerprint":"fp_dbaca60df0"}`, completionID, modelName, answerText, usageJSON)
 	made := &answers{
 		whole: plain("200 OK", "application/json", vendorHeaders, body),
+		message: plain("200 OK", "application/json", anthropicHead, fmt.Sprintf(`{"model":%q,"id":%q,"type":"message","role":"assistant",`+
+			`"content":[{"type":"text","text":%q}],"stop_reason":"end_turn","stop_sequence":null,"usage":%s}`, messageModel, messageID, answerText, messageUsage)),
 		streamHead: []byte("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n" +
 			vendorHeaders + "\r\n"),
 		usage: event(chunkJSON("", "null", usageJSON)),

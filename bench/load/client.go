@@ -141,7 +141,7 @@ func (c *client) readWhole(head *message, result *answer) error {
 	switch {
 	case result.status != 200:
 		result.fault = "status_" + strconv.Itoa(result.status)
-	case !bytes.Contains(body, []byte(`"choices"`)), !bytes.Contains(body, []byte(`"usage"`)), !bytes.HasSuffix(body, []byte("}")):
+	case !bytes.Contains(body, c.target.has), !bytes.Contains(body, []byte(`"usage"`)), !bytes.HasSuffix(body, []byte("}")):
 		result.fault = "incomplete_answer"
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// mock is a vendor that answers every chat completion alike.
+// mock is a vendor that answers every chat completion alike, and every message of Anthropic's; of those it has no streams.
 type mock struct {
 	latency       time.Duration // before the first byte
 	chunkInterval time.Duration // between two chunks of a stream
@@ -75,6 +75,11 @@ func (m *mock) serve(conn net.Conn) {
 func (m *mock) answer(conn net.Conn, requestLine, body []byte) error {
 	switch {
 	case bytes.HasPrefix(requestLine, []byte("POST /v1/chat/completions ")):
+	case bytes.HasPrefix(requestLine, []byte("POST /v1/messages ")):
+		time.Sleep(m.latency)
+		m.completions.Add(1)
+		_, err := conn.Write(m.answers.message)
+		return err
 	case bytes.HasPrefix(requestLine, []byte("GET /stats ")):
 		counts := fmt.Sprintf(`{"completions":%d}`, m.completions.Load())
 		_, err := conn.Write(plain("200 OK", "application/json", "", counts))

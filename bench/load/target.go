@@ -14,7 +14,8 @@ type target struct {
 	address   string // host:port
 	request   []byte // head and body
 	stream    bool
-	minEvents int // a stream with fewer is short
+	minEvents int    // a stream with fewer is short
+	has       []byte // what a whole answer has, beside its usage
 }
 
 // plan is how to send it.
@@ -54,6 +55,7 @@ func parsePlan(args []string) (*plan, error) {
 	flags.DurationVar(&p.duration, "duration", 4*time.Second, "measured, after the warm-up")
 	stream := flags.Bool("stream", false, "the answer is a stream of events that ends with [DONE]")
 	minEvents := flags.Int("min-events", 1, "a stream with fewer events is an error")
+	has := flags.String("has", `"choices"`, "`text` that every whole answer has, beside its usage")
 	flags.IntVar(&p.pid, "cpu-pid", 0, "`process` whose CPU time to report")
 	cores := flags.String("cores", "", "comma-separated `cores` whose busy time to report")
 	if err := flags.Parse(args); err != nil {
@@ -83,6 +85,7 @@ func parsePlan(args []string) (*plan, error) {
 	}
 	p.target = &target{
 		address: parsed.Host, request: append([]byte(head+"\r\n"), body...), stream: *stream, minEvents: *minEvents,
+		has: []byte(*has),
 	}
 	return &p, nil
 }
