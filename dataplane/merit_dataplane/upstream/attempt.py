@@ -165,7 +165,7 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
             once = once or not authentication.lasting
         response = await client.post(url, headers, body, provider.connect_seconds, once=once)
         if provider.account.heard(response.header, loop.time(), time.time()):
-            made.limits = told(response.header)
+            made.limits = told(response.headers)
         if response.status == 200 and made.call.stream:
             opens = _open_stream if _is_stream(response, dialect) else _streamed
             return await opens(response, made, dialect, guard)

@@ -27,6 +27,8 @@ class UpstreamResponse(Protocol):
     """The head of an answer, with its body still to come."""
 
     status: int
+    headers: dict[bytes, bytes]
+    """By lower-case name; of one that came several times, the first."""
 
     def header(self, name: str) -> str | None:
         """A header's value."""

@@ -8,34 +8,34 @@ A client of the same protocol gets them as they came. For another one requests a
 """
 
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 from merit_dataplane.resilience.allowance import seconds_of
 
-Header = Callable[[str], str | None]
 Headers = tuple[tuple[bytes, bytes], ...]
 _WHAT, _KINDS = ("limit", "remaining", "reset"), ("requests", "tokens")
-_OPENAIS: Final = tuple(f"x-ratelimit-{what}-{kind}" for kind in _KINDS for what in _WHAT)
-_ANTHROPICS: Final = tuple(
-    f"anthropic-ratelimit-{kind}-{what}" for kind in (*_KINDS, "input-tokens", "output-tokens") for what in _WHAT
+OPENAIS: Final = tuple(f"x-ratelimit-{what}-{kind}".encode() for kind in _KINDS for what in _WHAT)
+ANTHROPICS: Final = tuple(
+    f"anthropic-ratelimit-{kind}-{what}".encode()
+    for kind in (*_KINDS, "input-tokens", "output-tokens")
+    for what in _WHAT
 )
+_MOST_BYTES = 64
 _OF_OPENAI, _OF_ANTHROPIC = b"x-ratelimit-", b"anthropic-ratelimit-"
-_HARMLESS = re.compile(r"[\x20-\x7e]{1,64}")
 
 
-def told(header: Header) -> Headers:
-    """Those of an answer, as they came."""
-    names = _ANTHROPICS if header(_ANTHROPICS[1]) is not None else _OPENAIS
-    found = ((name, header(name)) for name in names)
-    return tuple((name.encode(), value.encode()) for name, value in found if value and _HARMLESS.fullmatch(value))
+def told(headers: Mapping[bytes, bytes]) -> Headers:
+    """Those of an answer, by lower-case name, as they came."""
+    names = ANTHROPICS if ANTHROPICS[1] in headers else OPENAIS
+    given = [(name, headers[name]) for name in names if name in headers]
+    return tuple([one for one in given if len(one[1]) <= _MOST_BYTES and one[1].isascii()])
 
 
 def for_openais(given: Headers, wall: float) -> Headers:
     """In OpenAI's names. `wall`: seconds since 1970."""
-    if not any(name.startswith(_OF_ANTHROPIC) for name, _ in given):
+    if not given or not given[-1][0].startswith(_OF_ANTHROPIC):  # all have the names of one
         return given
     return tuple(_renamed(given, "anthropic-ratelimit-{1}-{0}", "x-ratelimit-{0}-{1}", wall, _duration))
 
