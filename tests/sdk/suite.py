@@ -22,13 +22,17 @@ class Suite:
     python: Path
     source: Path
 
-    async def outcomes(self, base_url: str, key: str, files: tuple[str, ...], report: Path) -> dict[str, str]:
-        """Outcome by test: `passed`, `skipped`, or the first line of what went wrong."""
+    async def outcomes(
+        self, base_url: str, key: str, files: tuple[str, ...], report: Path, *, only: str = "", **environ: str
+    ) -> dict[str, str]:
+        """Outcome by test: `passed`, `skipped`, or the first line of what went wrong. `only`: pytest's `-k`."""
         process = await asyncio.create_subprocess_exec(
             self.python, "-m", "pytest", "-o", "addopts=", "-p", "as_consumer", "-q", "--tb=line", "-n", "2",
-            "--junit-xml", report, *files,
+            "--junit-xml", report, "-k", only, *files,
             cwd=self.source, stdout=PIPE, stderr=STDOUT,
-            env={**os.environ, "TEST_API_BASE_URL": base_url, "MERIT_SDK_KEY": key, "PYTHONPATH": str(_HERE)},
+            env={
+                **os.environ, "TEST_API_BASE_URL": base_url, "MERIT_SDK_KEY": key, "PYTHONPATH": str(_HERE), **environ
+            },
         )  # fmt: skip
         output, _ = await process.communicate()
         return _read(report, output.decode(errors="replace"))
@@ -39,7 +43,7 @@ def suite(name: str, version: str) -> Suite:
     folder = CACHE / f"{name}-python-{version}"
     source = folder / f"{name}-{version}"
     if not source.exists():
-        sdist = ("download", "--no-deps", "--no-build-isolation", "--no-binary", ":all:", f"{name}=={version}")
+        sdist = ("download", "--no-deps", "--no-binary", name, f"{name}=={version}")
         subprocess.run([sys.executable, *PIP, *sdist, "--dest", folder], check=True)
         with tarfile.open(folder / f"{name}-{version}.tar.gz") as archive:
             archive.extractall(folder, filter="data")

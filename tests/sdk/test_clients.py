@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import re
 import shutil
 import sys
 from asyncio.subprocess import PIPE
@@ -15,9 +14,10 @@ import pytest
 
 from merit_dataplane import fake_provider
 from tests.sdk.environments import node_with, python_with
+from tests.sdk.fake_vendor import fake_vendor
 from tests.support.gateway import eventually
-from tests.support.merit_process import MERIT, Merit, merit_serve
-from tests.support.resources import CONSUMER, CONSUMER_KEY, PROVIDER_KEY, prices, provider, route
+from tests.support.merit_process import Merit, merit_serve
+from tests.support.resources import CONSUMER, CONSUMER_KEY, prices, provider, route
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 _HERE = Path(__file__).parent / "clients"
@@ -35,23 +35,12 @@ async def _shop(folder: Path, protocol: str = "OpenAI") -> AsyncIterator[Merit]:
     for name in (_PLAIN, _STREAM, _TOOLS):
         shutil.copyfile(_RECORDINGS / name, recordings / name)
     limited = ("--recordings", recordings) if protocol == "OpenAI" else ()
-    vendor = await asyncio.create_subprocess_exec(
-        MERIT, "fake-provider", "--listen", "127.0.0.1:0", *limited, "--api-key", PROVIDER_KEY, stdout=PIPE, stderr=PIPE
-    )
-    try:
-        if vendor.stdout is None:
-            raise AssertionError("it was given a pipe")
-        found = re.search(rb"http://[\d.]+:\d+", await vendor.stdout.readline())
-        if found is None:
-            raise AssertionError("the vendor does not say where it is")
-        url = found[0].decode() + _UNDER.get(protocol, "/v1")
+    async with fake_vendor(*limited) as at:
+        url = at + _UNDER.get(protocol, "/v1")
         offered = (provider("vendor", url, protocol=protocol), prices("vendor", "1", "2"), route("vendor"))
         (resources / "all.yaml").write_text("\n---\n".join((CONSUMER, *offered)))
         async with merit_serve(resources) as merit:
             yield merit
-    finally:
-        vendor.kill()
-        await vendor.communicate()
 
 
 def _recorded(name: str) -> str:

@@ -80,7 +80,7 @@ async def merit_serve(*arguments: str | Path, env: Mapping[str, str] | None = No
         ]
         try:
             await eventually(
-                lambda: merit.said("serving on") or process.returncode is not None, "does not serve", seconds=30
+                lambda: merit.said("serving on") or process.returncode is not None, "does not serve", seconds=120
             )
             found = next((m for line in merit.errors if (m := _SERVING.search(line))), None)
             if found is None:
