@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+_ALONE = frozenset({"respx_mock", "respx2_mock"})
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """RESPX answers in place of the server."""
-    items[:] = [item for item in items if "respx_mock" not in getattr(item, "fixturenames", ())]
+    items[:] = [item for item in items if _ALONE.isdisjoint(getattr(item, "fixturenames", ()))]
 
 
 @pytest.hookimpl(tryfirst=True)

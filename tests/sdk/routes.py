@@ -8,6 +8,7 @@ from tests.sdk.suite import Suite
 from tests.support.resources import CONSUMER, prices, provider, route
 
 ALL = ", ".join(BY_NAME)
+_HALF = 'serviceTiers: [{name: batch, percentOff: "50"}]'
 _MODEL = re.compile(r'\bmodel(?:_id)?="([^"]+)"')
 _IN_A_DOCUMENT = re.compile(r"[A-Za-z0-9._:/-]+")
 
@@ -26,7 +27,7 @@ def write(folder: Path, names: list[str], *vendors: tuple[str, str]) -> Path:
         for number, (name, (protocol, url)) in enumerate(zip(at, vendors, strict=True), 1):
             documents += [
                 provider(name, url, protocol=protocol),
-                prices(name, str(number), str(number), model=model, capabilities=ALL),
+                prices(name, str(number), str(number), model=model, capabilities=ALL, extra=_HALF),
             ]
         text = route(*at, name=f"m{place}", model=model)
         for name in at:

@@ -42,6 +42,9 @@ SERVED = (
     Method("audio.speech.create", "/audio/speech", always=_NAMED),
     Method("audio.transcriptions.create", "/audio/transcriptions", always=_NAMED),
     Method("audio.translations.create", "/audio/translations", always=_NAMED),
+    Method("batches.list", "/batches", "get"),
+    Method("files.create", "/files"),
+    Method("files.list", "/files", "get"),
     Method("moderations.create", "/moderations", always=_NAMED),
     Method("models.list", "/models", "get"),
     Method("models.retrieve", "/models/{model}", "get", positional=(MODEL,)),
@@ -56,7 +59,7 @@ NOT_SERVED = re.compile(
     r"|(files|batches|uploads|fineTuning|graders|vectorStores|webhooks|beta|evals|containers|conversations|realtime|skills"
     r"|videos|admin)\..*"
 )
-"""Methods of endpoints that Merit hasn't; tests/sdk/test_openai_python.py says why of each."""
+"""Methods of endpoints that Merit hasn't, or of ids that only its answers tell; test_openai_python says why of each."""
 
 
 async def _made(base_url: str, wanted: list[Call]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ pytestmark = [
 ]
 _STORE = "needs a store of answers, and Merit has none"
 _OTHER = "an endpoint of OpenAI's that is none of a gateway's to models"
+_ID = "an id of the test's own: those of Merit's answers say at which provider the file or batch is"
+_LIMIT = "it asks for 0 items: the document's words are 1 and up"
 _SESSION = "a session over a WebSocket"
 SCOPE = Scope(
     served=(
@@ -34,8 +36,10 @@ SCOPE = Scope(
         "audio/test_transcriptions.py",
         "audio/test_translations.py",
         "chat/test_completions.py",
+        "test_batches.py",
         "test_completions.py",
         "test_embeddings.py",
+        "test_files.py",
         "test_images.py",
         "test_models.py",
         "test_moderations.py",
@@ -56,13 +60,11 @@ SCOPE = Scope(
         "responses/test_input_tokens.py": "no other vendor counts the tokens of a response",
         "safety/*": _OTHER,
         "skills/*": _OTHER,
-        "test_batches.py": "not yet",
         "test_containers.py": _OTHER,
         "test_content_provenance_checks.py": _OTHER,
         "test_conversations.py": _STORE,
         "test_decisions.py": _OTHER,
         "test_evals.py": _OTHER,
-        "test_files.py": "not yet",
         "test_live.py": _SESSION,
         "test_realtime.py": _SESSION,
         "test_skills.py": _OTHER,
@@ -79,6 +81,15 @@ SCOPE = Scope(
         "chat/test_completions.py::update": _STORE,
         "chat/test_completions.py::list*": _STORE,
         "chat/test_completions.py::delete": _STORE,
+        "test_batches.py::cancel": _ID,
+        "test_batches.py::create": _ID,
+        "test_batches.py::create_with_all_params": _ID,
+        "test_batches.py::list_with_all_params": _LIMIT,
+        "test_batches.py::retrieve": _ID,
+        "test_files.py::delete": _ID,
+        "test_files.py::list_with_all_params": _LIMIT,
+        "test_files.py::retrieve": _ID,
+        "test_files.py::retrieve_content": _ID,
         "test_models.py::delete": "models of a gateway are its ModelRoutes'",
         "test_responses.py::create_overload_[12]": "it names no model and brings no input: its prompt is stored",
         "test_responses.py::create_with_all_params_overload_[12]": f"`previous_response_id` and others: {_STORE}",
