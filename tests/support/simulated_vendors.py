@@ -103,6 +103,7 @@ class _Response(UpstreamResponse):
         error: bool = False,
     ):
         self.status = status
+        self.headers = {}
         self._vendors, self._turn, self._bill, self._error = vendors, turn, bill, error
         self._open = True
 
@@ -110,6 +111,10 @@ class _Response(UpstreamResponse):
         """No header says anything."""
         del name
         return None
+
+    def arrived(self) -> bytes:
+        """Nothing yet."""
+        return b""
 
     async def read(self, limit: int) -> bytes:
         """The whole body."""

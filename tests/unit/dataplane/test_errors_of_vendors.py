@@ -201,43 +201,57 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("protocol", ["OpenAI", "Anthropic"])
-@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request", "429 Too Many Requests", "503 Unavailable"])
+@pytest.mark.parametrize(
+    ("status", "clients"),
+    [
+        ("200 OK", CLIENTS),
+        ("400 Bad Request", CLIENTS),
+        ("429 Too Many Requests", ["chat"]),  # one each: the account is left alone after that
+        ("429 Too Many Requests", ["messages"]),
+        ("503 Unavailable", ["chat"]),
+        ("503 Unavailable", ["messages"]),
+    ],
+)
 async def test_limits_that_the_vendor_tells_reach_the_client_in_its_own_words(
-    client: str, protocol: str, status: str
+    protocol: str, status: str, clients: list[str]
 ) -> None:
     given = OPENAIS if protocol == "OpenAI" else ANTHROPICS
-    path, asked = ASKED[client]
     async with told(protocol, given, status=status) as merit:
-        answer = await merit.post(asked, path=path)
-        streamed = await merit.post({**asked, "stream": True}, path=path) if protocol == "OpenAI" else answer
-    for got in (limits_of(answer.headers), limits_of(streamed.headers)):
-        if (client == "messages") == (protocol == "Anthropic"):
-            assert got == given
-            continue
-        values = {name: value for name, value in got.items() if "reset" not in name}
-        theirs = {name.replace("x-ratelimit-", ""): value for name, value in OPENAIS.items() if "reset" not in name}
-        if client == "messages":
-            assert values == {f"anthropic-ratelimit-{'-'.join(reversed(n.split('-')))}": v for n, v in theirs.items()}
-            resets = [value for name, value in got.items() if "reset" in name]
-            assert len(resets) == 2
-            assert all(re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", value) for value in resets)
-        else:
-            assert values == {f"x-ratelimit-{name}": value for name, value in theirs.items()}
-            assert {value for name, value in got.items() if "reset" in name} == {"0s"}  # their time has passed
+        for client in clients:
+            path, asked = ASKED[client]
+            check(limits_of((await merit.post(asked, path=path)).headers), client, protocol, given)
+            if protocol == "OpenAI":
+                streamed = await merit.post({**asked, "stream": True}, path=path)
+                check(limits_of(streamed.headers), client, protocol, given)
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-async def test_a_consumers_own_limits_come_before_the_accounts(client: str) -> None:
-    path, asked = ASKED[client]
+def check(got: dict[str, str], client: str, protocol: str, given: dict[str, str]) -> None:
+    if (client == "messages") == (protocol == "Anthropic"):
+        assert got == given
+        return
+    values = {name: value for name, value in got.items() if "reset" not in name}
+    theirs = {name.replace("x-ratelimit-", ""): value for name, value in OPENAIS.items() if "reset" not in name}
+    resets = [value for name, value in got.items() if "reset" in name]
+    if client == "messages":
+        assert values == {f"anthropic-ratelimit-{'-'.join(reversed(n.split('-')))}": v for n, v in theirs.items()}
+        assert len(resets) == 2
+        assert all(re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", value) for value in resets)
+    else:
+        assert values == {f"x-ratelimit-{name}": value for name, value in theirs.items()}
+        assert resets == ["0s", "0s"]  # their time has passed
+
+
+async def test_a_consumers_own_limits_come_before_the_accounts() -> None:
     async with told("OpenAI", OPENAIS, extra="limits: {requestsPerMinute: 7}") as merit:
-        got = limits_of((await merit.post(asked, path=path)).headers)
-    limit, left = ("anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining")
-    if client != "messages":
-        limit, left = "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests"
-    assert (got[limit], got[left]) == ("7", "6")
-    assert len(got) == 3
+        for used, client in enumerate(CLIENTS, 1):
+            path, asked = ASKED[client]
+            got = limits_of((await merit.post(asked, path=path)).headers)
+            limit, left = "anthropic-ratelimit-requests-limit", "anthropic-ratelimit-requests-remaining"
+            if client != "messages":
+                limit, left = "x-ratelimit-limit-requests", "x-ratelimit-remaining-requests"
+            assert (got[limit], got[left]) == ("7", str(7 - used))
+            assert len(got) == 3
 
 
 async def test_headers_that_make_no_sense_go_no_further() -> None:
