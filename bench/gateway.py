@@ -1,5 +1,6 @@
 """Everything that the benchmarks know about starting Merit. Change it here when its command line changes."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,19 +13,24 @@ from bench.processes import BenchError, Process, free_port
 
 
 class Gateway(Process):
-    """`merit serve` on the gateway's core, in front of one mock. `program`: another version's."""
+    """`merit serve` on the gateway's core, in front of one mock. `program`, `code`: of another version, or its files."""
 
-    def __init__(self, cores: Cores, folder: Path, upstream_port: int, program: Path | None = None) -> None:
+    def __init__(
+        self, cores: Cores, folder: Path, upstream_port: int, program: Path | None = None, *, code: Path | None = None
+    ) -> None:
         self.name = "merit" if program is None else "merit before"
         manifests = folder / self.name.replace("merit", "resources").replace(" ", "-")
         manifests.mkdir()
         resources.write(manifests, upstream_port)
         self.port, self.admin_port = free_port(), free_port()
+        merit = program or Path(sys.executable).with_name("merit")
         command = [
-            *(str(program or Path(sys.executable).with_name("merit")), "serve", str(manifests)),
+            *((sys.executable, "-m", "merit_dataplane") if code else (str(merit),)),
+            *("serve", str(manifests)),
             *("--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}", "--no-watch"),
         ]
-        super().__init__(self.name.replace(" ", "-"), command, core=cores.gateway, cwd=folder)
+        packages = {"PYTHONPATH": os.pathsep.join(str(code / plane) for plane in ("crds", "dataplane"))} if code else {}
+        super().__init__(self.name.replace(" ", "-"), command, core=cores.gateway, cwd=folder, env=packages)
 
     @property
     def target(self) -> Target:

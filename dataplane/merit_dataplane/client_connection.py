@@ -14,10 +14,11 @@ from uvicorn.protocols.http.httptools_impl import (
 
 _CONNECTION = frozenset({b"connection", b"transfer-encoding"})
 """Headers that change how an answer ends: uvicorn knows how."""
+_BODILESS = frozenset({204, 304})
 
 
-class OneWrite(RequestResponseCycle):
-    """Sends head and body of an answer of known length together, and checks all its headers at once.
+class FewWrites(RequestResponseCycle):
+    """Sends the head of an answer with the beginning of its body, checks all headers at once, and a chunk in one step.
 
     Whatever is not such an answer goes uvicorn's own way.
     """
@@ -26,38 +27,57 @@ class OneWrite(RequestResponseCycle):
 
     async def send(self, message: MutableMapping[str, Any]) -> None:  # type: ignore[override] # as RequestPath has it
         """One ASGI message. Raises RuntimeError for a header that would break the answer's framing."""
-        if self._held:
-            return await self._send_body(message)
+        if self.response_started:
+            return None if self._continue(message) else await self._uvicorns(message)
         if (
-            self.response_started
-            or message["type"] != "http.response.start"
+            message["type"] != "http.response.start"
             or self.disconnected
             or self.flow.write_paused
             or not self.keep_alive
             or self.default_headers
             or self.scope["method"] == "HEAD"
+            or not self._begin(message)
         ):
-            return await super().send(message)  # type: ignore[arg-type]
+            await super().send(message)  # type: ignore[arg-type]
+        return None
+
+    def _continue(self, message: MutableMapping[str, Any]) -> bool:
+        """Sends a part of the body, or all of it. False: it is nothing that is understood here."""
+        if self.flow.write_paused or self.disconnected or self.response_complete:
+            return False
+        body: bytes = message.get("body", b"")
+        if self.chunked_encoding:
+            if not body or not message.get("more_body") or self.scope["method"] == "HEAD":
+                return False
+            head, self._held = self._held, b""
+            self.transport.write(b"%b%x\r\n%b\r\n" % (head, len(body), body))
+            return True
+        if not self._held or message.get("more_body") or len(body) != self.expected_content_length:
+            return False
+        self._whole(body)
+        return True
+
+    def _begin(self, message: MutableMapping[str, Any]) -> bool:
+        """Makes the head. False: it is none that is understood here."""
         names = [name.lower() for name, _ in message["headers"]]
-        if names.count(b"content-length") != 1 or not _CONNECTION.isdisjoint(names):
-            return await super().send(message)  # type: ignore[arg-type]
+        lengths = names.count(b"content-length")
+        if lengths > 1 or not _CONNECTION.isdisjoint(names) or (not lengths and message["status"] in _BODILESS):
+            return False
         values = [value for _, value in message["headers"]]
         if HEADER_RE.search(b"".join(names)) or HEADER_VALUE_RE.search(b"".join(values)):
             raise RuntimeError("a header of the answer has a character that no header may have")
         lines = [b"%b: %b\r\n" % pair for pair in zip(names, values, strict=True)]
-        self._held = b"".join((STATUS_LINE[message["status"]], *lines, b"\r\n"))
         self.response_started, self.waiting_for_100_continue = True, False
-        self.chunked_encoding, self.expected_content_length = False, int(values[names.index(b"content-length")])
-        return None
+        self.chunked_encoding = not lengths
+        if lengths:
+            self.expected_content_length = int(values[names.index(b"content-length")])
+        else:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        self._held = b"".join((STATUS_LINE[message["status"]], *lines, b"\r\n"))
+        return True
 
-    async def _send_body(self, message: MutableMapping[str, Any]) -> None:
+    def _whole(self, body: bytes) -> None:
         head, self._held = self._held, b""
-        body: bytes = message.get("body", b"")
-        whole = len(body) == self.expected_content_length and not message.get("more_body")
-        if not whole or self.disconnected or self.flow.write_paused:
-            if not self.disconnected:
-                self.transport.write(head)
-            return await super().send(message)  # type: ignore[arg-type]
         self.transport.write(head + body)
         self.expected_content_length = 0
         self.response_complete = True
@@ -65,7 +85,12 @@ class OneWrite(RequestResponseCycle):
         if not self.keep_alive:  # the server has begun to shut down since the head
             self.transport.close()
         self.on_response()
-        return None
+
+    async def _uvicorns(self, message: MutableMapping[str, Any]) -> None:
+        head, self._held = self._held, b""
+        if head and not self.disconnected:
+            self.transport.write(head)
+        await super().send(message)  # type: ignore[arg-type]
 
 
 class ClientConnection(HttpToolsProtocol):
@@ -96,7 +121,7 @@ class ClientConnection(HttpToolsProtocol):
         """The request's cycle answers in one write."""
         super().on_headers_complete()
         if self.cycle is not None:
-            self.cycle.__class__ = OneWrite  # its task starts later; uvicorn has no setting for the class
+            self.cycle.__class__ = FewWrites  # its task starts later; uvicorn has no setting for the class
 
     def on_body(self, body: bytes) -> None:
         """The body has begun: from here on whoever reads it has a limit."""

@@ -11,6 +11,8 @@ from typing import Any
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _WATCH_AFTER_SECONDS = 0.03
+CLIENT_STALL_SECONDS = 60.0
+"""How long a client may leave unread what is sent to it."""
 
 
 class Verdict(StrEnum):
@@ -38,6 +40,7 @@ class Guard:
         "_timer",
         "_watch_timer",
         "_watcher",
+        "sending",
         "verdict",
     )
 
@@ -52,6 +55,8 @@ class Guard:
             self._loop.call_later(_WATCH_AFTER_SECONDS, self._watch, receive) if receive is not None else None
         )
         self.verdict: Verdict | None = None
+        self.sending = False
+        """The task waits for the client, not for a provider: a limit that passes then is none of the provider's."""
 
     def __enter__(self) -> "Guard":
         return self
@@ -79,11 +84,18 @@ class Guard:
 
     def limit(self, seconds: float, kind: Verdict) -> None:
         """From now on the task must call this again, or end, within `seconds`."""
-        due = self._loop.time() + seconds
-        self._due, self._kind = (due, kind) if due < self._deadline else (self._deadline, Verdict.TOTAL)
-        if self._timer is None or self._due < self._timer.when():
-            if self._timer is not None:
-                self._timer.cancel()
+        self.until(self._loop.time() + seconds, kind)
+
+    def until(self, due: float, kind: Verdict) -> None:
+        """The same, for a `loop.time()`."""
+        if due < self._deadline:
+            self._due, self._kind = due, kind
+        else:
+            self._due, self._kind = self._deadline, Verdict.TOTAL
+        timer = self._timer
+        if timer is None or self._due < timer.when():
+            if timer is not None:
+                timer.cancel()
             self._timer = self._loop.call_at(self._due, self._tick)
 
     def forgive(self) -> Verdict:
@@ -100,11 +112,15 @@ class Guard:
             self._task.cancel()
 
     def _tick(self) -> None:
-        if self._loop.time() >= self._due:
+        now = self._loop.time()
+        if now < self._due:
+            self._timer = self._loop.call_at(self._due, self._tick)
+        elif self.sending and self._kind is not Verdict.CLIENT_GONE:
+            self._due, self._kind = now + CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE
+            self._timer = self._loop.call_at(self._due, self._tick)
+        else:
             self._timer = None
             self._end(self._kind)
-        else:
-            self._timer = self._loop.call_at(self._due, self._tick)
 
     def _watch(self, receive: Receive) -> None:
         self._watcher = self._loop.create_task(self._wait_for_disconnect(receive))

@@ -8,7 +8,6 @@ a tool call, sound, several choices    nobody: half a call is worse than none
 
 from dataclasses import dataclass
 
-import msgspec
 from msgspec.structs import replace
 
 from merit_dataplane.dispatch.bid import Bid
@@ -17,7 +16,7 @@ from merit_dataplane.wire.features import Feature
 from merit_dataplane.wire.openai_prefix import takes_prefix, with_prefix
 from merit_dataplane.wire.openai_progress import Progress
 from merit_dataplane.wire.openai_request import Call
-from merit_dataplane.wire.openai_splice import Splice
+from merit_dataplane.wire.openai_splice import Splice, identity_of
 from merit_dataplane.wire.plain import plain
 
 _PREFIX = int(Feature.ASSISTANT_PREFIX)
@@ -27,7 +26,8 @@ _PREFIX = int(Feature.ASSISTANT_PREFIX)
 class Sent:
     """What the client has, over all attempts."""
 
-    identity: dict[str, msgspec.Raw]
+    first: bytes
+    """Its first events."""
     text: str = ""
     tokens: int = 0
     """About; of all attempts."""
@@ -67,7 +67,7 @@ class Continuation:
         trims = target.provider.dialect.trims_prefix
         return Splice(
             sent.text,
-            sent.identity,
+            identity_of(sent.first),
             {"mid_stream": self.name, "provider": target.name[0], "model": target.model},
             anew=self._anew,
             echoes=target.provider.assistant_prefix == "PrefixField",

@@ -10,7 +10,7 @@ import math
 from merit_crds.pricing import Usage, usd
 from merit_dataplane.exchange import Exchange, Lost
 from merit_dataplane.observability.ledger import Ledger
-from merit_dataplane.resilience.guard import Guard, Verdict
+from merit_dataplane.resilience.guard import CLIENT_STALL_SECONDS, Guard, Verdict
 from merit_dataplane.snapshots.tables import RoutePlan
 from merit_dataplane.stages.continuation import Sent, ways_on
 from merit_dataplane.stages.failover import Failover, Served
@@ -21,12 +21,11 @@ from merit_dataplane.upstream.attempt import Attempt, Stream
 from merit_dataplane.upstream.client import UpstreamError
 from merit_dataplane.wire import errors
 from merit_dataplane.wire.openai_request import Call
-from merit_dataplane.wire.openai_splice import Splice, identity_of
+from merit_dataplane.wire.openai_splice import Splice
 from merit_dataplane.wire.openai_stem import Begun
 from merit_dataplane.wire.server_sent_events import MalformedStreamError
 
 _SSE = b"text/event-stream"
-_CLIENT_STALL_SECONDS = 60.0
 _DRAIN_SECONDS = 1.0
 _TAIL_SECONDS = 3.0
 """How long the usage and the end marker may take after the model has said that it ended."""
@@ -57,7 +56,7 @@ class StreamRelay:
         stem = made.stem
         begun = Begun(stem.text, stem.tokens) if stem is not None else None
         part = _Part(exchange, made, answer, begun)
-        sent, parts = Sent(identity_of(answer.held)), 1
+        sent, parts = Sent(answer.held), 1
         try:
             await send(
                 {"type": "http.response.start", "status": 200, "headers": self._responses.headers(exchange, extra)}
@@ -116,7 +115,7 @@ class StreamRelay:
             return  # without an end: the server closes the connection, and no word of ours gets into a sound
         message = "The provider's stream broke off; the answer is incomplete."
         error = errors.error_body(message, kind="upstream_error", code="stream_interrupted")
-        guard.limit(_CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE)
+        guard.limit(CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE)
         event = part.answer.progress.error or b"data: " + error + b"\n\n"
         if part.answer.estimate is not None and part.answer.translator.failed:
             event = b""  # the provider's own has passed
@@ -156,6 +155,7 @@ class _Part:
             if guard.verdict in (None, Verdict.CLIENT_GONE):
                 raise
             fault = guard.forgive()
+        guard.sending = False
         if self._splice is not None and self._splice.diverged:
             return "diverged"
         if answer.progress.error:
@@ -165,26 +165,35 @@ class _Part:
 
     async def _relay(self, guard: Guard, send: Send) -> str:
         answer, idle, splice = self.answer, self.made.bid.target.idle_seconds, self._splice
-        progress, translator, loop = answer.progress, answer.translator, self._exchange.loop
-        heard = loop.time()
-        await self._send(answer.held, guard, send)
+        translator, progress, reading = answer.translator, answer.progress, answer.reading
+        clock = self._exchange.loop.time
+        heard = clock()
+        guard.until(heard + idle, Verdict.IDLE)
+        if answer.held:
+            await self._send(answer.held, guard, send)
         if translator.complete or (splice is not None and splice.diverged):
             return ""
-        guard.limit(_TAIL_SECONDS if progress.finished else idle, Verdict.IDLE)
+        guard.until(clock() + (_TAIL_SECONDS if progress.finished else idle), Verdict.IDLE)
         async for piece in answer.rest:
-            data = progress.feed(translator.feed(piece))
-            if data and data[:1] != b":":
-                heard = loop.time()
-            elif loop.time() - heard > _SILENT_TIMES_IDLE * idle:
-                return Verdict.IDLE
+            data = reading.feed(piece)
             if data:
-                await self._send(data, guard, send)
+                guard.sending = True
+                if splice is None:
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+                else:
+                    await self._send(data, guard, send)
+                guard.sending = False
             if translator.complete or (splice is not None and splice.diverged):
                 return ""
             if progress.broken:
                 return "malformed"
-            guard.limit(_TAIL_SECONDS if progress.finished else idle, Verdict.IDLE)
-        await self._send(progress.feed(translator.finish()), guard, send)
+            now = clock()
+            if data and data[:1] != b":":
+                heard = now
+            elif now - heard > _SILENT_TIMES_IDLE * idle:
+                return Verdict.IDLE
+            guard.until(now + (_TAIL_SECONDS if progress.finished else idle), Verdict.IDLE)
+        await self._send(reading.finish(), guard, send)
         return "truncated"
 
     async def finish(self, guard: Guard, send: Send) -> None:
@@ -192,6 +201,7 @@ class _Part:
         made, answer = self.made, self.answer
         made.endpoint.circuit.succeeded(self._exchange.loop.time(), made.began)
         guard.unwatch()
+        guard.limit(CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE)
         end = b"" if answer.translator.complete else _DONE
         await send({"type": "http.response.body", "body": end})
         if answer.translator.complete:
@@ -233,8 +243,9 @@ class _Part:
         if self._splice is not None:
             data = self._splice.feed(data)
         if data:
-            guard.limit(_CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE)
+            guard.sending = True
             await send({"type": "http.response.body", "body": data, "more_body": True})
+            guard.sending = False
 
 
 async def _drain(answer: Stream, guard: Guard) -> None:

@@ -32,6 +32,7 @@ from merit_dataplane.wire.dialects import Dialect
 from merit_dataplane.wire.openai_errors import context_is_too_long, error_message
 from merit_dataplane.wire.openai_passed.progress import Unread
 from merit_dataplane.wire.openai_progress import Progress
+from merit_dataplane.wire.openai_reading import Reading
 from merit_dataplane.wire.openai_request import Call
 from merit_dataplane.wire.openai_stream import StreamTranslator
 from merit_dataplane.wire.openai_whole import stream_of
@@ -95,6 +96,7 @@ class Stream:
     held: bytes
     """What the client has to get of it so far."""
     rest: AsyncIterator[bytes]
+    reading: Reading
     translator: StreamedAnswer
     progress: Progress
     content_type: bytes = _EVENTS
@@ -290,21 +292,21 @@ async def _open_stream(response: UpstreamResponse, made: Attempt, dialect: Diale
     if dialect.estimate is not None:
         progress = made.progress = Unread()
         as_is = _kind(response), dialect.estimate(made.call, b"")
-    rest = response.chunks()
+    rest, reading = response.chunks(), Reading(translator, progress)
     held = b""
     try:
         async for piece in rest:
-            held += progress.feed(translator.feed(piece))
+            held += reading.feed(piece)
             if progress.broken:
                 break
             if progress.started or translator.complete:
                 now = loop.time()
                 circuit.answers(now, made.began, Kind.FIRST_ONE, now - made.began)
-                return Stream(response, held, rest, translator, progress, *as_is)
+                return Stream(response, held, rest, reading, translator, progress, *as_is)
         else:
-            held += progress.feed(translator.finish())
+            held += reading.finish()
             if progress.started or translator.complete:
-                return Stream(response, held, rest, translator, progress, *as_is)
+                return Stream(response, held, rest, reading, translator, progress, *as_is)
     except MalformedStreamError:
         raise AttemptFailedError(Failure.MALFORMED, "an event is none of its protocol's", seen=translator) from None
     if progress.error:

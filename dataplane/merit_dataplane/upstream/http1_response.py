@@ -130,17 +130,26 @@ class Http1Response(UpstreamResponse):
         return b"".join(pieces)
 
     async def _raw(self) -> AsyncGenerator[bytes, None]:
-        while True:
-            if self.pieces:
-                data = self._take()
-                self._more()
-                yield data
-            elif self.error:
-                raise self._broken()
-            elif self.complete:
-                return
-            else:
-                await self._wait(0)
+        self._wake_above = 0
+        try:
+            while True:
+                if self.pieces:
+                    data = self._take()
+                    self._more()
+                    yield data
+                elif self.error:
+                    raise self._broken()
+                elif self.complete:
+                    return
+                else:
+                    self._waiter = self._loop.create_future()
+                    await self._waiter
+                    self._waiter = None
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        finally:
+            self._waiter = None
 
     async def _decoded(self) -> AsyncGenerator[bytes, None]:
         try:

@@ -5,11 +5,14 @@ can go on from what was sent before it.
 """
 
 import re
+from io import StringIO
 from typing import Any
 
 import msgspec
 
+from merit_dataplane.wire.openai_plain import SPECIAL, Mould, plain_of
 from merit_dataplane.wire.openai_response import decoded
+from merit_dataplane.wire.passenger import PASSENGER
 
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _ABSENT = msgspec.Raw(b"")
@@ -38,7 +41,7 @@ class _Choice(msgspec.Struct, gc=False):
 class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     error: msgspec.Raw = _ABSENT
-    native: msgspec.Raw = _ABSENT
+    native: msgspec.Raw = msgspec.field(default=_ABSENT, name=PASSENGER)
     """See `passenger`: the client gets this, and nobody else can go on from it."""
 
 
@@ -52,11 +55,25 @@ def _said(raw: msgspec.Raw) -> bool:
 class Progress:
     """Of one answer, over all attempts that write it."""
 
-    __slots__ = ("_length", "_pieces", "calls", "error", "finished", "fixed", "malformed", "reason", "started")
+    __slots__ = (
+        "_length",
+        "_mould",
+        "_written",
+        "calls",
+        "error",
+        "finished",
+        "fixed",
+        "malformed",
+        "plain_events",
+        "reason",
+        "started",
+    )
 
     def __init__(self) -> None:
-        self._pieces: list[str] = []
+        self._written = StringIO()
         self._length = 0
+        self._mould = Mould()
+        self.plain_events = 0
         self.started = False
         """Something of an answer has come: text, a thought, a call, an end."""
         self.finished = False
@@ -75,9 +92,7 @@ class Progress:
     @property
     def text(self) -> str:
         """All text so far."""
-        if len(self._pieces) > 1:
-            self._pieces = ["".join(self._pieces)]
-        return self._pieces[0] if self._pieces else ""
+        return self._written.getvalue()
 
     @property
     def broken(self) -> bool:
@@ -88,8 +103,36 @@ class Progress:
         """Another attempt goes on: its own faults and end are to come."""
         self.error, self.malformed, self.started, self.finished = b"", False, False, False
 
+    def plain(self, data: bytes) -> int:
+        """How many bytes at the beginning are whole events that are nothing but text; `feed` takes the rest.
+
+        What it takes for plain has no usage, no error, no end.
+        """
+        if self.fixed:
+            return 0
+        mould = self._mould
+        if data.startswith(mould.before) and data.endswith(mould.after) and len(data) > mould.size:
+            text = data[mould.start : mould.stop]
+            if not SPECIAL.search(text):  # one event, as most come
+                if text:
+                    self._says(text.decode())
+                self.plain_events += 1
+                return len(data)
+        found = plain_of(data, mould)
+        if found.text:
+            self._says(found.text)
+        elif found.thinks:
+            self.started = True
+        self.plain_events += found.events
+        return found.size
+
     def feed(self, data: bytes) -> bytes:
         """Whole events in, those that may be sent out."""
+        size = self.plain(data)
+        return data if size == len(data) else data[:size] + self.look(data[size:])
+
+    def look(self, data: bytes) -> bytes:
+        """The same, where the first of them is not plain."""
         if b"\r" in data:
             return self._feed_any(data)
         start = 0
@@ -125,7 +168,7 @@ class Progress:
             chunk = _chunk.decode(payload)
         except (msgspec.ValidationError, RecursionError):
             return self._unusual(payload)
-        except msgspec.DecodeError:
+        except ValueError:  # also bytes that are no UTF-8
             self.malformed = True
             return False
         if chunk.error is not _ABSENT and _said(chunk.error):
@@ -143,29 +186,30 @@ class Progress:
             self.started = self.finished = True
             self.reason = choice.finish_reason
         delta = choice.delta
+        content = choice.text if delta is None else delta.content
+        if content:
+            self.started = True
+            if choice.index or not isinstance(content, str):
+                self.fixed = True
+            else:
+                self._says(content)
         if delta is None:
-            if choice.text:
-                self._says(choice.text, choice.index)
             return
-        if delta.content:
-            self._says(delta.content, choice.index)
-        elif delta.reasoning_content or delta.reasoning:
+        if not content and (delta.reasoning_content or delta.reasoning):
             self.started = True
         if _said(delta.tool_calls) or _said(delta.function_call):
             self.started = self.calls = True
         if delta.refusal or _said(delta.audio) or _said(delta.provider_blocks):
             self.started = self.fixed = True
 
-    def _says(self, text: Any, index: int) -> None:
+    def _says(self, text: str) -> None:
         self.started = True
-        if index or not isinstance(text, str):
-            self.fixed = True
-            return
-        self._pieces.append(text)
         self._length += len(text)
-        if self._length > _MOST_TEXT:
+        if self._length <= _MOST_TEXT:
+            self._written.write(text)
+        else:
             self.fixed = True
-            self._pieces.clear()
+            self._written = StringIO()
 
     def _unusual(self, payload: bytes) -> bool:
         """JSON of another shape than we know: it is sent, and nobody else can go on from it."""

@@ -25,7 +25,8 @@ class StreamTranslator:
     def __init__(self, *, wants_usage: bool, price: Callable[[Usage], CostDetails]):
         self._wants_usage = wants_usage
         self._price = price
-        self._pending = b""
+        self.pending = b""
+        """The beginning of an event whose end is to come."""
         self.usage: Usage | None = None
         self.complete = False
         """The provider said that it is finished."""
@@ -40,7 +41,7 @@ class StreamTranslator:
         Raises MalformedStreamError when an event grows past MAX_EVENT_BYTES.
         """
         if (
-            not self._pending
+            not self.pending
             and data.endswith(b"\n\n")
             and _DONE not in data
             and _ERROR not in data
@@ -48,20 +49,20 @@ class StreamTranslator:
         ):  # whole events, nothing of note in them
             self.events += data.count(b"\ndata:") + data.startswith(b"data:")
             return data
-        looked_at = max(0, len(self._pending) - 3)
-        data = self._pending + data
+        looked_at = max(0, len(self.pending) - 3)
+        data = self.pending + data
         out, start = [], 0
         for end in _END.finditer(data, looked_at):
             out.append(self._event(data[start : end.end()]))
             start = end.end()
-        self._pending = data[start:]
-        if len(self._pending) > MAX_EVENT_BYTES:
+        self.pending = data[start:]
+        if len(self.pending) > MAX_EVENT_BYTES:
             raise MalformedStreamError(f"an event has more than {MAX_EVENT_BYTES} bytes")
         return b"".join(out)
 
     def finish(self) -> bytes:
         """What is left when the provider's bytes have ended: a last event without a blank line, if it is whole."""
-        rest, self._pending = self._pending, b""
+        rest, self.pending = self.pending, b""
         payload = _payload(rest)
         if payload != _DONE and decoded(payload) is None:
             return b""
