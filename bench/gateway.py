@@ -13,7 +13,7 @@ from bench.processes import BenchError, Process, free_port
 
 
 class Gateway(Process):
-    """`merit serve` on the gateway's core, in front of one mock. `program`, `code`: of another version, or its files."""
+    """`merit serve` on the gateway's core, in front of one mock. `program`, `code`: another version, its files."""
 
     def __init__(
         self, cores: Cores, folder: Path, upstream_port: int, program: Path | None = None, *, code: Path | None = None

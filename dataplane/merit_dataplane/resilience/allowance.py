@@ -19,6 +19,25 @@ _SIGNIFICANT = 10
 """Of more than a tenth of a limit nothing has to be remembered."""
 
 Header = Callable[[str], str | None]
+_WORDS = (
+    (
+        ("x-ratelimit-remaining-requests", "x-ratelimit-limit-requests", "x-ratelimit-reset-requests"),
+        ("x-ratelimit-remaining-tokens", "x-ratelimit-limit-tokens", "x-ratelimit-reset-tokens"),
+    ),
+    (
+        (
+            "anthropic-ratelimit-requests-remaining",
+            "anthropic-ratelimit-requests-limit",
+            "anthropic-ratelimit-requests-reset",
+        ),
+        (
+            "anthropic-ratelimit-tokens-remaining",
+            "anthropic-ratelimit-tokens-limit",
+            "anthropic-ratelimit-tokens-reset",
+        ),
+    ),
+)
+"""What is left, of what, and when all of it is back: of requests, and of tokens; OpenAI's words, and Anthropic's."""
 
 
 class Allowance:
@@ -67,26 +86,21 @@ class Allowances:
 
     def read(self, header: Header, now: float, epoch: float) -> bool:
         """A response's headers; those that make no sense are passed over. `epoch` is the wall clock. False: none."""
-        if (left := header("x-ratelimit-remaining-requests")) is not None:
-            limit, reset = header("x-ratelimit-limit-requests"), header("x-ratelimit-reset-requests")
-            _read(self.requests, left, limit, reset, now, epoch)
-            if (left := header("x-ratelimit-remaining-tokens")) is not None:
-                limit, reset = header("x-ratelimit-limit-tokens"), header("x-ratelimit-reset-tokens")
-                _read(self.tokens, left, limit, reset, now, epoch)
-        elif (left := header("anthropic-ratelimit-requests-remaining")) is not None:
-            limit, reset = header("anthropic-ratelimit-requests-limit"), header("anthropic-ratelimit-requests-reset")
-            _read(self.requests, left, limit, reset, now, epoch)
-            if (left := header("anthropic-ratelimit-tokens-remaining")) is not None:
-                limit, reset = header("anthropic-ratelimit-tokens-limit"), header("anthropic-ratelimit-tokens-reset")
-                _read(self.tokens, left, limit, reset, now, epoch)
-        else:
-            return False
-        return True
+        for requests, tokens in _WORDS:
+            if (left := header(requests[0])) is None:
+                continue
+            _read(self.requests, left, requests, header, now, epoch)
+            if (left := header(tokens[0])) is not None:
+                _read(self.tokens, left, tokens, header, now, epoch)
+            return True
+        return False
 
     def started(self) -> None:
         """A request goes out."""
-        self.requests.take(1)
-        self.tokens.take(self._usual_tokens)
+        if self.requests.until:  # else nothing is known that it could take from
+            self.requests.take(1)
+        if self.tokens.until:
+            self.tokens.take(self._usual_tokens)
 
     def used(self, tokens: int) -> None:
         """A request took so many tokens."""
@@ -97,21 +111,24 @@ class Allowances:
         return max(self.requests.wait(1, now), self.tokens.wait(max(1.0, self._usual_tokens), now))
 
 
-def _read(  # noqa: PLR0917 # three headers, two clocks
-    allowance: Allowance, left: str, limit: str | None, reset: str | None, now: float, epoch: float
+def _read(  # noqa: PLR0917 # a header and its two others, two clocks
+    allowance: Allowance, left: str, names: tuple[str, str, str], header: Header, now: float, epoch: float
 ) -> None:
-    if not _number(left) or limit is None or not _number(limit) or reset is None:
+    limit = header(names[1])
+    if limit is None or not _number(left) or not _number(limit):
         return
-    if int(left) * _SIGNIFICANT > int(limit):  # nearly always: the third header isn't even read
+    # nearly always, and nearly always to be seen at a glance: then the third header isn't even looked for
+    if (len(left) == len(limit) and left[0] != "0") or int(left) * _SIGNIFICANT > int(limit):
         allowance.until = 0.0
         return
-    seconds = seconds_of(reset, epoch)
+    reset = header(names[2])
+    seconds = None if reset is None else seconds_of(reset, epoch)
     if seconds is not None and int(limit):
         allowance.said(int(left), int(limit), seconds, now)
 
 
 def _number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 15
+    return text.isdigit() and text.isascii() and len(text) <= 15
 
 
 def seconds_of(text: str, epoch: float) -> float | None:

@@ -109,13 +109,13 @@ class Failover:
             mine = call if adapt is None else adapt(stop.bid)
             if mine is None:
                 continue
-            provider = stop.bid.target.provider
-            if provider.account.full(exchange.loop.time()):
+            provider, now = stop.bid.target.provider, exchange.loop.time()
+            if now < provider.account.watched_until and provider.account.full(now):
                 itinerary.skip(provider)
                 exchange.failures.append(f"{stop.bid.target.labels[2]}: own_limit")
                 continue
             if stop.retry:
-                if not route.retry_budget.take(exchange.loop.time(), route.retry_share):
+                if not route.retry_budget.take(now, route.retry_share):
                     itinerary.unaffordable()
                     continue
                 if not await _pause(stop.wait, guard):

@@ -1,6 +1,7 @@
 """An answer: filled by its connection, emptied by the request's task."""
 
 import asyncio
+import functools
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -11,6 +12,11 @@ from merit_dataplane.upstream.content_coding import inflater
 
 READ_AHEAD_BYTES = 256 * 1024
 _AT_HEAD = -1
+
+
+@functools.lru_cache(maxsize=256)  # the same few are asked for again and again
+def _key(name: str) -> bytes:
+    return name.lower().encode()
 
 
 class Source(Protocol):
@@ -84,7 +90,7 @@ class Http1Response(UpstreamResponse):
 
     def header(self, name: str) -> str | None:
         """See UpstreamResponse."""
-        value = self.headers.get(name.lower().encode())
+        value = self.headers.get(_key(name))
         return None if value is None else value.decode("utf-8", "surrogateescape")
 
     async def read(self, limit: int) -> bytes:

@@ -97,6 +97,10 @@ class Mould:
             self._set(before, after)
 
 
+NO_MOULD = Mould()
+"""Of answers that are no stream, and of streams that have only begun."""
+
+
 class Plain(NamedTuple):
     """What plain events say."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from merit_dataplane.wire.openai_plain import SPECIAL, Mould, plain_of
+from merit_dataplane.wire.openai_plain import NO_MOULD, SPECIAL, Mould, plain_of
 from merit_dataplane.wire.openai_response import decoded
 from merit_dataplane.wire.passenger import PASSENGER
 
@@ -72,7 +72,7 @@ class Progress:
     def __init__(self) -> None:
         self._written = StringIO()
         self._length = 0
-        self._mould = Mould()
+        self._mould = NO_MOULD
         self.plain_events = 0
         self.started = False
         """Something of an answer has come: text, a thought, a call, an end."""
@@ -118,6 +118,8 @@ class Progress:
                     self._says(text.decode())
                 self.plain_events += 1
                 return len(data)
+        if mould is NO_MOULD:
+            mould = self._mould = Mould()
         found = plain_of(data, mould)
         if found.text:
             self._says(found.text)
