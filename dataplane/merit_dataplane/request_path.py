@@ -140,7 +140,7 @@ class RequestPath:
         consumer = exchange.consumer = authenticate(tables, headers)
         if self._turns.late:
             await self._turns.enter(consumer.key)
-        body = await read_body(receive, self.max_body_bytes, self.bodies)
+        body = await read_body(receive, self.max_body_bytes, self.bodies, headers)
         exchange.body_bytes = len(body)
         call = exchange.call = client.parse(body, headers)
         route = consumer.routes.get(call.model)

@@ -42,7 +42,7 @@ from merit_dataplane.overload.bodies import Bodies
 from merit_dataplane.overload.turns import Turns
 from merit_dataplane.redis_settings import RedisSettings
 from merit_dataplane.request_path import RequestPath
-from merit_dataplane.servers import admin_server, bind, data_server, start
+from merit_dataplane.servers import admin_server, bind, data_server, raise_descriptors, start
 from merit_dataplane.settings import STDOUT, Settings
 from merit_dataplane.snapshots.folder import FolderSource
 from merit_dataplane.snapshots.holder import SnapshotHolder
@@ -223,6 +223,7 @@ def _usage_log(settings: Settings) -> UsageLog | None:
 
 async def run(settings: Settings) -> None:
     """Serves until a signal. Raises OSError when a port can't be had or the folder can't be read."""
+    raise_descriptors()
     gateway = wire(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

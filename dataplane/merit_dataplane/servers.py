@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import Iterator
 
@@ -11,6 +12,10 @@ from merit_dataplane.client_connection import ClientConnection
 from merit_dataplane.settings import Address, Settings
 
 _BACKLOG = 2048
+_MOST_DESCRIPTORS = 1 << 20
+"""Asked for where there is no limit at all."""
+_SPARE_DESCRIPTORS = 256
+"""For files, Redis, the admin port, and connections on their way."""
 
 
 class EmbeddedServer(uvicorn.Server):
@@ -22,8 +27,23 @@ class EmbeddedServer(uvicorn.Server):
         yield
 
 
+def raise_descriptors() -> None:
+    """As many as the process may have: the usual 1,024 are for programs that use select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def most_connections() -> int | None:
+    """Of clients: each may need one to a provider, and who can connect to none would take that for their failure."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else max(64, (soft - _SPARE_DESCRIPTORS) // 2)
+
+
 def data_server(app: object, settings: Settings) -> EmbeddedServer:
     """The server of the data port."""
+    connection = type("BoundedConnection", (ClientConnection,), {"most_connections": most_connections()})
     config = uvicorn.Config(
         app,  # type: ignore[arg-type] # uvicorn's own ASGI types are narrower than a plain callable's
         access_log=False,
@@ -37,7 +57,7 @@ def data_server(app: object, settings: Settings) -> EmbeddedServer:
         backlog=_BACKLOG,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, int(settings.grace_seconds)),
-        http=ClientConnection,
+        http=connection,
     )
     return EmbeddedServer(config)
 

@@ -38,14 +38,20 @@ def authenticate(tables: Tables, headers: Headers) -> ConsumerPlan:
     raise errors.invalid_key()
 
 
-async def read_body(receive: Receive, limit: int, bodies: Bodies | None = None) -> bytes:
-    """The whole body, which the caller gives back to `bodies`. Raises RequestError (413, 408, 503)."""
+async def read_body(receive: Receive, limit: int, bodies: Bodies | None = None, headers: Headers = ()) -> bytes:
+    """The whole body, which the caller gives back to `bodies`. Raises RequestError (413, 408, 503).
+
+    With `headers`, a body that is announced as too large is refused before it is read.
+    """
     message = await receive()  # the server ends a connection whose body doesn't begin
     if message["type"] == "http.request" and not message.get("more_body"):
         body = _bounded(message.get("body", b""), limit)
         if bodies is not None:
             bodies.take(len(body))
         return body
+    for name, value in headers:
+        if name == b"content-length" and int(value) > limit:  # the server has seen that it is a number
+            raise _too_large(limit)
     pieces: list[bytes] = []
     size = 0
     try:
@@ -72,5 +78,9 @@ async def read_body(receive: Receive, limit: int, bodies: Bodies | None = None) 
 
 def _bounded(body: bytes, limit: int) -> bytes:
     if len(body) > limit:
-        raise RequestError(413, f"The body has more than {limit} bytes.", code="request_too_large")
+        raise _too_large(limit)
     return body
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError(413, f"The body has more than {limit} bytes.", code="request_too_large")

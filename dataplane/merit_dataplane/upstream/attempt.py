@@ -333,7 +333,7 @@ async def _streamed(response: UpstreamResponse, made: Attempt, dialect: Dialect,
         raise AttemptFailedError(Failure.MALFORMED, "asked for a stream, got another kind of answer")
     now = asyncio.get_running_loop().time()
     made.endpoint.circuit.answers(now, made.began, Kind.FIRST_ONE, now - made.began)
-    return Stream(response, held, _nothing(), translator, made.progress)
+    return Stream(response, held, _nothing(), Reading(translator, made.progress), translator, made.progress)
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -61,7 +61,8 @@ def streams(draw: st.DrawFn) -> list[bytes]:
     events = draw(st.lists(PLAIN | PLAIN | PLAIN | OTHERS, min_size=1, max_size=14))
     if draw(st.booleans()):
         sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=5))
-        pieces, at = [], 0
+        pieces: list[bytes] = []
+        at = 0
         while at < len(events):
             size = sizes[len(pieces) % len(sizes)]
             pieces.append(b"".join(events[at : at + size]))
