@@ -155,17 +155,21 @@ class BatchCalls:
         """The batch. Never asked for twice: where no answer came, the provider's list says whether there is one."""
         try:
             return await shelf.ask("POST", shelf.shelf.batches, body=sent)
-        except UnansweredError as unanswered:
-            failure: RequestError = unanswered
+        except UnansweredError as failure:
+            found = await self._find(shelf, label, failure)
+            if found is None:
+                raise
+            return found
+
+    async def _find(self, shelf: ProviderShelf, label: BatchLabel, failure: RequestError) -> Object | None:
+        """A batch of which no answer spoke."""
         try:
             listed = await shelf.ask("GET", shelf.shelf.batches, (("limit", str(_LOOKED_THROUGH)),))
         except RequestError:
             words = f"{failure} Whether the batch exists is not known: look at GET /v1/batches before you try again."
             raise RequestError(failure.status, words, kind=failure.kind, code=_IN_DOUBT, headers=_DONT_RETRY) from None
-        for one in listed.get("data") or ():
-            if isinstance(one, dict) and own_batch(self._ids, shelf, label.consumer, one) == label:
-                return one
-        raise failure
+        mine = (one for one in listed.get("data") or () if isinstance(one, dict))
+        return next((one for one in mine if own_batch(self._ids, shelf, label.consumer, one) == label), None)
 
     async def _one(self, asked: Asked, text: str, method: str, what: str, upload: Upload | None) -> Reply:
         consumer = asked.consumer.key

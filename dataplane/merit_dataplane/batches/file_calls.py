@@ -171,7 +171,7 @@ class FileCalls:
                 try:
                     found = await self._put(shelf, form, fields, label, blocks)
                 except UnaskedError as error:
-                    failure = error
+                    failure = error.with_traceback(None)
                     continue
                 shown = shown_file(self._ids, shelf, asked.consumer.key, found)
                 if isinstance(found.get("bytes"), int) and pieces is None:
@@ -184,7 +184,10 @@ class FileCalls:
                 size = sum(map(len, blocks))
                 self._bodies.give(size)
                 asked.held -= size
-        raise failure or RequestError(502, "No provider took the file.", kind="upstream_error", code="all_failed")
+        try:
+            raise failure or RequestError(502, "No provider took the file.", kind="upstream_error", code="all_failed")
+        finally:
+            del failure  # it holds this frame: a cycle
 
     async def _put(
         self,

@@ -100,7 +100,7 @@ class Watch:
                     await self._read(shelf)
                 self._looked[shelf.key] = time.monotonic()
             except _FAILURES as error:
-                log.warning("the batches of %s can't be listed: %s", shelf.key[0], error)
+                log.warning("the batches of %s can't be listed: %s", shelf.key[0], str(error))
 
     async def booked(self) -> None:
         """Returns when nothing waits to be booked."""
@@ -161,6 +161,6 @@ class Watch:
             except _FAILURES as error:
                 self._ledger.batches[label.labels[2], label.labels[3], "not_booked"] += 1
                 self._under_way.add(shelf.key)
-                log.warning("batch %s of %s is not booked yet: %s", found.get("id"), shelf.key[0], error)
+                log.warning("batch %s of %s is not booked yet: %s", found.get("id"), shelf.key[0], str(error))
                 return False
         return True

@@ -1,68 +1,33 @@
 """Files and batches by the official SDK: a real gateway, a simulated vendor behind it."""
 
-import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
 import openai
 import pytest
-from openai.types import Batch, FileObject
 
 from merit_dataplane.fake_provider.behaviour import Behaviour
 from merit_dataplane.fake_provider.server import FakeProvider
-from tests.support.gateway import Running, gateway
-from tests.support.resources import CONSUMER, PROVIDER_KEY, consumer, prices, provider, route
+from tests.support.gateway import gateway
+from tests.support.resources import CONSUMER, prices, provider, route
+from tests.unit.dataplane.batches.worlds import (
+    OTHER,
+    OTHER_KEY,
+    a_line,
+    jsonl,
+    lines_of,
+    priced,
+    run,
+    served,
+    upload,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-CAPABILITIES = "Streaming, Embeddings, Batches, Files"
-HALF = 'serviceTiers: [{name: batch, percentOff: "50"}]'
-OTHER_KEY = "merit-test-consumer-key-0002"
-OTHER = consumer("other", OTHER_KEY)
-
-
-def a_line(number: int, model: str = "chat", **more: Any) -> dict[str, Any]:
-    body = {"model": model, "messages": [{"role": "user", "content": f"Hello {number}"}], **more}
-    return {"custom_id": f"request-{number}", "method": "POST", "url": "/v1/chat/completions", "body": body}
-
-
-def jsonl(*lines: dict[str, Any]) -> bytes:
-    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-
-
-def priced(name: str, price: str, extra: str = HALF, capabilities: str = CAPABILITIES) -> str:
-    return prices(name, price, price, capabilities=capabilities, extra=extra)
-
-
-@contextlib.asynccontextmanager
-async def served(*more: str, behaviour: Behaviour | None = None) -> AsyncIterator[tuple[Running, FakeProvider]]:
-    """One vendor with batches."""
-    async with (
-        FakeProvider(behaviour, api_keys=frozenset({PROVIDER_KEY})) as vendor,
-        gateway(provider("a", vendor.url), priced("a", "1"), route("a"), CONSUMER, OTHER, *more) as merit,
-    ):
-        yield merit, vendor
-
-
-async def upload(client: openai.AsyncOpenAI, *lines: dict[str, Any], name: str = "in.jsonl") -> FileObject:
-    return await client.files.create(file=(name, jsonl(*lines)), purpose="batch")
-
-
-async def run(client: openai.AsyncOpenAI, *lines: dict[str, Any], **more: Any) -> Batch:
-    file = await upload(client, *lines)
-    return await client.batches.create(
-        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", **more
-    )
-
-
-def lines_of(merit: Running) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in merit.log_text().splitlines()]
 
 
 async def test_a_batch_from_upload_to_output() -> None:
-    async with served() as (merit, vendor):
+    async with served(OTHER) as (merit, vendor):
         client = merit.client()
         data = jsonl(a_line(1), a_line(2), a_line(3))
         file = await client.files.create(file=("näme.jsonl", data), purpose="batch")
@@ -108,7 +73,7 @@ async def test_a_batch_from_upload_to_output() -> None:
 
 
 async def test_lists_show_a_consumers_own_page_by_page() -> None:
-    async with served(behaviour=Behaviour(batch_seconds=3600)) as (merit, _):
+    async with served(OTHER, behaviour=Behaviour(batch_seconds=3600)) as (merit, _):
         mine, others = merit.client(), merit.client(OTHER_KEY)
         files, batches = list[str](), list[str]()
         for number in range(5):
@@ -134,7 +99,7 @@ async def test_lists_show_a_consumers_own_page_by_page() -> None:
 
 
 async def test_another_consumers_ids_are_none() -> None:
-    async with served() as (merit, _):
+    async with served(OTHER) as (merit, _):
         mine, others = merit.client(), merit.client(OTHER_KEY)
         file = await upload(mine, a_line(1))
         batch = await run(mine, a_line(1))
@@ -155,7 +120,7 @@ async def test_another_consumers_ids_are_none() -> None:
 
 
 async def test_a_batch_is_cancelled_and_what_it_did_is_booked() -> None:
-    async with served(behaviour=Behaviour(batch_seconds=3600)) as (merit, _):
+    async with served(OTHER, behaviour=Behaviour(batch_seconds=3600)) as (merit, _):
         client = merit.client()
         batch = await run(client, a_line(1), a_line(2))
         assert (await client.batches.retrieve(batch.id)).status == "in_progress"
@@ -197,7 +162,7 @@ async def test_a_line_that_no_provider_would_take(lines: list[Any], status: int,
 
 
 async def test_uploads_that_are_none() -> None:
-    async with served() as (merit, _):
+    async with served(OTHER) as (merit, _):
         auth = {"authorization": "Bearer merit-test-consumer-key-0001"}
         url = f"{merit.url}/v1/files"
         assert (await merit.post({}, path="/v1/files")).status_code == 415
@@ -237,7 +202,7 @@ async def test_the_cheapest_at_batch_prices_gets_all_lines_and_another_where_tha
 
 
 async def test_a_batch_whose_answer_was_lost_is_found_and_never_asked_for_twice() -> None:
-    async with served(behaviour=Behaviour(batch_seconds=3600)) as (merit, vendor):
+    async with served(OTHER, behaviour=Behaviour(batch_seconds=3600)) as (merit, vendor):
         client = merit.client()
         file = await upload(client, a_line(1))
         vendor.behaviour = Behaviour(batch_seconds=3600, fault="lost_answer", times=1)
@@ -298,7 +263,7 @@ async def test_what_becomes_of_ids_when_resources_change() -> None:
 
 
 async def test_embeddings_and_a_line_that_fails() -> None:
-    async with served() as (merit, vendor):
+    async with served(OTHER) as (merit, vendor):
         client = merit.client()
         lines = [
             {"custom_id": str(n), "method": "POST", "url": "/v1/embeddings", "body": {"model": "chat", "input": "a b"}}
@@ -317,10 +282,9 @@ async def test_embeddings_and_a_line_that_fails() -> None:
 
 
 async def test_a_download_that_breaks_off_is_no_file() -> None:
-    async with served() as (merit, vendor):
+    async with served(OTHER) as (merit, vendor):
         client = merit.client()
         file = await upload(client, a_line(1))
         vendor.behaviour = Behaviour(fault="reset")
         with pytest.raises(openai.InternalServerError):
             await client.files.content(file.id)
-    await asyncio.sleep(0)
