@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--failure-rate", type=float, default=0.0, metavar="0..1", help="share of requests answered with 500"
     )
+    parser.add_argument("--batch-seconds", type=float, default=0.0, metavar="S", help="how long a batch takes")
     parser.add_argument("--seed", type=int, default=0, help="of jitter and failures")
     parser.add_argument(
         "--usage", choices=("counted", "recorded"), default="counted", help="whose prompt tokens usage has"
@@ -67,6 +68,7 @@ def _vendor(args: argparse.Namespace) -> Vendor:
             jitter=args.jitter,
             chunk_interval=args.chunk_interval,
             failure_rate=args.failure_rate,
+            batch_seconds=args.batch_seconds,
         ),
         recordings=from_folder(args.recordings) if args.recordings else packaged(),
         api_keys=frozenset(keys),
