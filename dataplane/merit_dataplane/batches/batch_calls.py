@@ -15,7 +15,7 @@ from merit_dataplane.batches.labels import BatchLabel, FileLabel, hash_of_endpoi
 from merit_dataplane.batches.objects import Object, own_batch, own_file, shown_batch
 from merit_dataplane.batches.pages import Start, page_of, walk
 from merit_dataplane.batches.requests import operation_of, urls
-from merit_dataplane.batches.shelf import ProviderShelf, UnansweredError, shelf_of, shelves_of
+from merit_dataplane.batches.shelf import ProviderShelf, UnansweredError, shelf_of, shelves_of, with_id
 from merit_dataplane.batches.watch import Watch
 from merit_dataplane.feedback.answer_id import Labels
 from merit_dataplane.feedback.resolve import place_of
@@ -30,10 +30,13 @@ _MOST_LISTED: Final = 100
 _USUALLY_LISTED: Final = 20
 _LOOKED_THROUGH: Final = 20
 _NANO = 1000
-_IN_DOUBT = "batch_in_doubt"
 _DONT_RETRY = ((b"x-should-retry", b"false"),)
 Charge = Callable[[Asked, int], Awaitable[Callable[[bool], None]]]
 """Books so many pico-dollars ahead; what it gives back is told whether there is such a batch. Raises RequestError."""
+
+
+class _InDoubtError(RequestError):
+    """Nobody knows whether there is such a batch."""
 
 
 class _Create(msgspec.Struct):
@@ -80,12 +83,11 @@ class BatchCalls:
             "metadata": labelled_metadata(self._ids, shelf.key[0], label, wanted.metadata or {}),
         }
         settle = await self._charge(asked, file.cost * _NANO)
-        made = False
+        made = True  # also where this is cancelled: the provider may be at it
         try:
             found = await self._made(shelf, sent, label)
-            made = True
         except RequestError as refusal:
-            made = refusal.code == _IN_DOUBT  # it may cost what it costs
+            made = isinstance(refusal, _InDoubtError)
             raise
         finally:
             settle(made)
@@ -132,7 +134,7 @@ class BatchCalls:
     async def _file(self, asked: Asked, shelf: ProviderShelf, kept: Kept, text: str) -> FileLabel:
         """What was found of the file when it was uploaded."""
         try:
-            found = await shelf.ask("GET", f"{shelf.shelf.files}/{kept.id}")
+            found = await shelf.ask("GET", shelf.file(kept.id))
         except RequestError as refusal:
             raise (_of_the_file(not_found(Kind.FILE, text)) if refusal.status == 404 else refusal) from None
         label = own_file(self._ids, shelf, asked.consumer.key, found)
@@ -154,7 +156,7 @@ class BatchCalls:
     async def _made(self, shelf: ProviderShelf, sent: dict[str, Any], label: BatchLabel) -> Object:
         """The batch. Never asked for twice: where no answer came, the provider's list says whether there is one."""
         try:
-            return await shelf.ask("POST", shelf.shelf.batches, body=sent)
+            return with_id(await shelf.ask("POST", shelf.shelf.batches, body=sent))
         except UnansweredError as failure:
             found = await self._find(shelf, label, failure)
             if found is None:
@@ -167,7 +169,9 @@ class BatchCalls:
             listed = await shelf.ask("GET", shelf.shelf.batches, (("limit", str(_LOOKED_THROUGH)),))
         except RequestError:
             words = f"{failure} Whether the batch exists is not known: look at GET /v1/batches before you try again."
-            raise RequestError(failure.status, words, kind=failure.kind, code=_IN_DOUBT, headers=_DONT_RETRY) from None
+            raise _InDoubtError(
+                failure.status, words, kind=failure.kind, code="batch_in_doubt", headers=_DONT_RETRY
+            ) from None
         mine = (one for one in listed.get("data") or () if isinstance(one, dict))
         return next((one for one in mine if own_batch(self._ids, shelf, label.consumer, one) == label), None)
 
@@ -176,13 +180,13 @@ class BatchCalls:
         kept = self._ids.kept(Kind.BATCH, text, consumer, asked.tables.providers)
         shelf = shelf_of(self._client, asked.tables, kept.provider, kept.endpoint)
         try:
-            found = await shelf.ask(method, f"{shelf.shelf.batches}/{kept.id}{what}", upload=upload)
+            found = await shelf.ask(method, shelf.batch(kept.id) + what, upload=upload)
         except RequestError as refusal:
             raise (not_found(Kind.BATCH, text) if refusal.status == 404 else refusal) from None
         label = own_batch(self._ids, shelf, consumer, found)
         if label is not None:
             self._watch.seen(shelf, found, label)
-        return self._reply(asked, shelf, found, [(b"x-merit-provider", shelf.provider.key.encode())])
+        return self._reply(asked, shelf, found, [shelf.header(consumer)])
 
     def _reply(self, asked: Asked, shelf: ProviderShelf, found: Object, headers: list[tuple[bytes, bytes]]) -> Reply:
         name = (b"x-merit-batch", name_of(shelf.key[0], str(found.get("id", ""))).encode())

@@ -83,6 +83,8 @@ class Booking:
         if tables is None:
             raise NotNowError("there is no snapshot")
         began = _seconds(batch, "created_at") or ended
+        if await self._marks.taken(name):
+            return
         price = _price(tables, label, began, ended)
         output = await output_of(shelf, batch, label.operation)
         if not await self._marks.first(name):

@@ -19,7 +19,7 @@ from merit_dataplane.batches.labels import FileLabel, hash_of, hash_of_endpoint,
 from merit_dataplane.batches.objects import Object, own_file, shown_file
 from merit_dataplane.batches.pages import Start, page_of, walk
 from merit_dataplane.batches.requests import read_requests, written
-from merit_dataplane.batches.shelf import ProviderShelf, UnaskedError, shelf_of, shelves_of
+from merit_dataplane.batches.shelf import ProviderShelf, UnaskedError, shelf_of, shelves_of, with_id
 from merit_dataplane.batches.watch import Watch
 from merit_dataplane.exchange import CLIENT_GONE
 from merit_dataplane.overload.bodies import Bodies
@@ -80,17 +80,18 @@ class FileCalls:
         """GET /v1/files/{id}."""
         kept, shelf = self._find(asked, text)
         found = await self._ask(shelf, "GET", kept, text)
-        return _json(shown_file(self._ids, shelf, asked.consumer.key, found, batch=kept.batch), shelf)
+        shown = shown_file(self._ids, shelf, asked.consumer.key, found, batch=kept.batch)
+        return _json(shown, shelf.header(asked.consumer.key))
 
     async def content(self, asked: Asked, text: str) -> Reply:
         """GET /v1/files/{id}/content."""
         kept, shelf = self._find(asked, text)
         try:
-            response = await shelf.open(f"{shelf.shelf.files}/{kept.id}/content")
+            response = await shelf.open(shelf.file(kept.id) + "/content")
         except RequestError as refusal:
             raise (not_found(Kind.FILE, text) if refusal.status == 404 else refusal) from None
         kind = (response.header("content-type") or "application/octet-stream").encode("utf-8", "replace")
-        headers = _of(shelf)
+        headers = [shelf.header(asked.consumer.key)]
         length = response.header("content-length")
         if length is not None and response.header("content-encoding") is None:
             headers.append((b"content-length", length.encode()))
@@ -104,7 +105,7 @@ class FileCalls:
         if kept.batch:
             await self._watch.before_deletion(shelf, kept.batch)
         await self._ask(shelf, "DELETE", kept, text)
-        return _json({"id": text, "object": "file", "deleted": True}, shelf)
+        return _json({"id": text, "object": "file", "deleted": True}, shelf.header(asked.consumer.key))
 
     # ---- an upload
 
@@ -176,7 +177,7 @@ class FileCalls:
                 shown = shown_file(self._ids, shelf, asked.consumer.key, found)
                 if isinstance(found.get("bytes"), int) and pieces is None:
                     shown["bytes"] = sum(map(len, form.pieces))  # as the client has it; the provider's is written anew
-                headers = list(target.headers) if pieces is None else _of(shelf)
+                headers = list(target.headers) if pieces is None else [shelf.header(asked.consumer.key)]
                 if pieces is None:
                     headers.append((b"x-merit-expected-cost", usd(label.cost * _NANO).encode()))
                 return Reply(msgspec.json.encode(shown), headers)
@@ -210,7 +211,13 @@ class FileCalls:
         end = f"\r\n--{boundary}--\r\n".encode()
         upload = Upload(len(begin) + sum(map(len, blocks)) + len(end), _joined(begin, blocks, end))
         form_kind = f"multipart/form-data; boundary={boundary}"
-        return await shelf.ask("POST", shelf.shelf.files, upload=upload, kind=form_kind)
+        try:
+            return with_id(await shelf.ask("POST", shelf.shelf.files, upload=upload, kind=form_kind))
+        except RequestError as refusal:
+            if refusal.status not in {404, 405}:
+                raise
+            words = f"Provider {shelf.provider.key}: has no files, it answered {refusal.status}."
+            raise UnaskedError(502, words, kind="upstream_error", code="provider_failed") from None
 
     # ---- one file
 
@@ -224,7 +231,7 @@ class FileCalls:
     @staticmethod
     async def _ask(shelf: ProviderShelf, method: str, kept: Kept, text: str) -> Object:
         try:
-            return await shelf.ask(method, f"{shelf.shelf.files}/{kept.id}")
+            return await shelf.ask(method, shelf.file(kept.id))
         except RequestError as refusal:
             raise (not_found(Kind.FILE, text) if refusal.status == 404 else refusal) from None
 
@@ -253,12 +260,8 @@ def _joined(begin: bytes, blocks: Sequence[bytes], end: bytes) -> Iterator[bytes
     yield end
 
 
-def _json(document: Object, shelf: ProviderShelf | None = None) -> Reply:
-    return Reply(msgspec.json.encode(document), _of(shelf) if shelf is not None else [])
-
-
-def _of(shelf: ProviderShelf) -> list[tuple[bytes, bytes]]:
-    return [(b"x-merit-provider", shelf.provider.key.encode())]
+def _json(document: Object, *headers: tuple[bytes, bytes]) -> Reply:
+    return Reply(msgspec.json.encode(document), list(headers))
 
 
 def _missing(name: str) -> RequestError:

@@ -59,6 +59,21 @@ class Marks:
         """Whether this process may book a batch that a pod created."""
         return self._state is not None or (pod == self._pod and ended_at >= self.since)
 
+    async def taken(self, name: str) -> bool:
+        """Whether another process has marked it: then nobody has to read what it has used. Raises NotNowError."""
+        if self._state is None:
+            return name in self._known
+        budget = self._state.budget()
+        budget.left = _WAIT_SECONDS
+        try:
+            token = await self._state.read(self._state.key("batches", name), budget=budget)
+        except SharedStateUnavailableError as error:
+            raise NotNowError(str(error)) from None
+        if token is None or token == self._token.encode():
+            return False
+        self._known[name] = int(time.time())
+        return True
+
     async def first(self, name: str) -> bool:
         """Marks it. False: others have. Raises NotNowError."""
         if name in self._known:

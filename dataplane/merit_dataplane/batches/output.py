@@ -60,7 +60,7 @@ async def output_of(shelf: ProviderShelf, batch: Object, operation: str) -> Outp
 
 
 async def _lines(shelf: ProviderShelf, file: str, operation: str) -> list[Line]:
-    response = await shelf.open(f"{shelf.shelf.files}/{file}/content")
+    response = await shelf.open(shelf.file(file) + "/content")
     lines, found, since = Lines(), list[Line](), 0
     try:
         async with aclosing(shelf.chunks(response)) as pieces:

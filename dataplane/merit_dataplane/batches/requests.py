@@ -100,7 +100,7 @@ async def read_requests(pieces: Sequence[bytes], consumer: ConsumerPlan, headers
             raise _bad(number, f"url is {line.url!r}, and {_PREFIX + found.operation!r} before; a file has one", "url")
         elif call.model != found.model:
             words = f"model is {call.model[:128]!r}, and {found.model[:128]!r} before; the lines of a file ask for one"
-            raise _bad(number, words, param="body.model", code="mismatched_model")
+            raise RequestError(400, f"Line {number}: {words}.", code="mismatched_model", param="body.model")
         tier = classify(found.route, call, headers)
         found.tiers.setdefault(tier.name, tier)
         found.lines += 1
@@ -190,5 +190,5 @@ def _of_line(number: int, line: _Line, error: RequestError) -> RequestError:
     return RequestError(error.status, words, kind=error.kind, code=error.code, param=param)
 
 
-def _bad(number: int, why: str, param: str | None = None, code: str = "invalid_line") -> RequestError:
-    return RequestError(400, f"Line {number}: {why}.", code=code, param=param)
+def _bad(number: int, why: str, param: str | None = None) -> RequestError:
+    return RequestError(400, f"Line {number}: {why}.", code="invalid_line", param=param)

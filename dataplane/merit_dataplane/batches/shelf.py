@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -58,6 +59,19 @@ class ProviderShelf:
     def key(self) -> tuple[str, str]:
         """Provider and endpoint."""
         return self.provider.key, self.place.name
+
+    def file(self, name: str) -> str:
+        """Path of a file, by the vendor's id."""
+        return f"{self.shelf.files}/{quote(name, safe='')}"
+
+    def batch(self, name: str) -> str:
+        """Path of a batch."""
+        return f"{self.shelf.batches}/{quote(name, safe='')}"
+
+    def header(self, consumer: str) -> tuple[bytes, bytes]:
+        """Says to a consumer who it is."""
+        namespace = consumer.split("/", 1)[0]
+        return b"x-merit-provider", self.provider.key.removeprefix(f"{namespace}/").encode()
 
     async def ask(
         self,
@@ -205,6 +219,13 @@ def _said(status: int, body: bytes) -> RequestError:
     return RequestError(
         status, error.message or f"The provider answered {status}.", kind=kind, code=code, param=error.param
     )
+
+
+def with_id(found: Object) -> Object:
+    """What was made, with the vendor's id. Raises UnansweredError where it has none."""
+    if not isinstance(found.get("id"), str) or not found["id"]:
+        raise UnansweredError(502, "The provider gave it no id.", kind="upstream_error", code="provider_failed")
+    return found
 
 
 def shelf_of(client: UpstreamClient, tables: Tables, provider: str, endpoint: str) -> ProviderShelf:

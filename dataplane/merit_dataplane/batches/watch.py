@@ -29,6 +29,8 @@ _MOST_PAGES = 20
 _OLDEST_SECONDS = 72 * 3600
 """A batch has a day, and two more are for us to be away."""
 _MOST_WAITING = 1000
+_LONGEST_SECONDS = 900.0
+"""For one batch's output."""
 _FAILURES = (NotNowError, RequestError, UpstreamError, TimeoutError)
 Place = tuple[str, str]
 
@@ -71,7 +73,12 @@ class Watch:
 
     async def before_deletion(self, shelf: ProviderShelf, batch: str) -> None:
         """A batch's output is about to go: what it says is booked first. Raises RequestError (503)."""
-        found = await shelf.ask("GET", f"{shelf.shelf.batches}/{batch}")
+        try:
+            found = await shelf.ask("GET", shelf.batch(batch))
+        except RequestError as refusal:
+            if refusal.status != 404:
+                raise
+            return  # nobody can say any more what it was
         label = label_of(self._ids, shelf, found)
         if label is None or found.get("status") not in ENDED:
             return
@@ -157,7 +164,8 @@ class Watch:
         """False: it has to be tried again, as soon as the list is looked at."""
         async with self._one_at_a_time:
             try:
-                await self._booking.book(shelf, found, label)
+                async with asyncio.timeout(_LONGEST_SECONDS):
+                    await self._booking.book(shelf, found, label)
             except _FAILURES as error:
                 self._ledger.batches[label.labels[2], label.labels[3], "not_booked"] += 1
                 self._under_way.add(shelf.key)
