@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from merit_dataplane.batches.form import UploadForm
 from merit_dataplane.batches.jsonl import lines_of
+from merit_dataplane.batches.output import line_of
 from merit_dataplane.wire.errors import RequestError
 
 CUTS = st.lists(st.integers(1, 40), min_size=1, max_size=200)
@@ -89,3 +90,9 @@ def test_lines_are_the_same_however_they_come(lines: list[bytes], sizes: list[in
     body = b"\xef\xbb\xbf" + end.join(lines) + (end if last else b"")
     told = [(n, line.strip()) for n, line in enumerate(lines, 1) if line.strip()]
     assert list(lines_of(cut(body, sizes))) == told
+
+
+@given(text=st.binary(max_size=200) | st.text().map(lambda text: f'{{"response": {text}}}'.encode()))
+def test_any_line_of_an_output_is_read(text: bytes) -> None:
+    for operation in ("chat/completions", "responses"):
+        assert line_of(text, operation).status >= 0
