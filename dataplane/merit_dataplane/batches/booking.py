@@ -97,19 +97,18 @@ class Booking:
         await self._tell(name, label, price, bills, tables, began, ended)
 
     async def _account(self, label: BatchLabel, price: _Price, output: Output, batch: Object) -> list[Bill]:
-        lines = output.lines
+        lines, series = output.lines, self._ledger.of((*label.labels, label.consumer))
         if not lines and _counted(batch) > 0:  # nobody says what they used
             cost = CostDetails(input=label.cost * _NANO, output=0, request=0)
             bills = [Bill(Line(200, None), cost, 0, (), estimated=True)]
+            _count(series, bills[0])
         else:
             bills = []
             for place, line in enumerate(lines, 1):
                 bills.append(_bill(line, price, whole=output.whole))
+                _count(series, bills[-1])
                 if not place % _STEP:
                     await asyncio.sleep(0)
-        series = self._ledger.of((*label.labels, label.consumer))
-        for bill in bills:
-            _count(series, bill)
         series.expected_cost += label.cost * _NANO
         series.cost_error += abs(label.cost * _NANO - sum(bill.cost.total for bill in bills))
         return bills

@@ -29,6 +29,7 @@ _MOST_PAGES = 20
 _OLDEST_SECONDS = 72 * 3600
 """A batch has a day, and two more are for us to be away."""
 _MOST_WAITING = 1000
+_END_SECONDS = 5.0
 _LONGEST_SECONDS = 900.0
 """For one batch's output."""
 _FAILURES = (NotNowError, RequestError, UpstreamError, TimeoutError)
@@ -115,8 +116,10 @@ class Watch:
             await asyncio.wait([self._worker])
 
     async def close(self) -> None:
-        """Ends what is being done."""
+        """Lets the batch that is being booked come to its end, and begins no other."""
+        self._waiting.clear()
         if self._worker is not None:
+            await asyncio.wait([self._worker], timeout=_END_SECONDS)
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
 
