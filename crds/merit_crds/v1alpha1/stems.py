@@ -28,9 +28,9 @@ class StemsCache(Part):
     normalise: tuple[Literal[Sameness, "Numbers", "Names"], ...] = Field(
         default=("Case", "WhiteSpace", "Greetings", "Punctuation"),
         max_length=6,
-        description="What does not matter in a question. Numbers: those that are no amount, date or quantity with a "
-        "sign, such as a reference. Names: words in capitals inside of a sentence, and addresses. Both only where "
-        "answers to different ones begin alike. Default Case, WhiteSpace, Greetings, Punctuation.",
+        description="What does not matter in a question. Numbers: those of six digits or more, or three after a #, "
+        "beside which no currency or date stands. Names: words in capitals inside of a sentence, and addresses. Both "
+        "only once answers to three different ones began alike. Default Case, WhiteSpace, Greetings, Punctuation.",
         json_schema_extra=listed(unique=True),
     )
     scope: Literal["Consumer", "Route"] = Field(

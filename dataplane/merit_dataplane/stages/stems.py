@@ -21,12 +21,12 @@ from merit_dataplane.exchange import Exchange
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.snapshots.stems_plan import StemsPlan
 from merit_dataplane.snapshots.tables import Headers, RoutePlan
+from merit_dataplane.stems.choosing import chosen, taught
 from merit_dataplane.stems.eligible import digest, question_of
-from merit_dataplane.stems.gate import is_open, worst
-from merit_dataplane.stems.learning import Terms, Told, fits, heard, scored
+from merit_dataplane.stems.gate import worst
+from merit_dataplane.stems.learning import Terms, Told, scored
 from merit_dataplane.stems.library import TAG_BYTES, Known, Library
 from merit_dataplane.stems.opening import openings
-from merit_dataplane.stems.opening import question_of as number_of
 from merit_dataplane.stems.record import Pool, Record
 from merit_dataplane.stems.stemming import Stem, Stemming
 from merit_dataplane.wire.openai_request import Call
@@ -61,8 +61,8 @@ class Stems:
         if said is None:
             return None
         whose = (b"all",) if plan.shared else (b"own", *consumer.cache_scope)
-        chosen = sorted(header for header in headers if header[0] in plan.headers) if plan.headers else ()
-        given = (part for header in chosen for part in header)
+        named = sorted(header for header in headers if header[0] in plan.headers) if plan.headers else ()
+        given = (part for header in named for part in header)
         owner = digest((*plan.scope, *whose, asked.namespace.encode("utf-8", "surrogatepass"), *given))[:16]
         found = openings(said.text, owner + said.context, plan.normalise)
         if not found:
@@ -71,10 +71,11 @@ class Stems:
         if len(self._routes) > _MOST_OWNERS:
             self._routes.pop(next(iter(self._routes)))
         known = await self.library.look(owner, [opening.key for opening in found], lambda: self._budget(exchange))
-        stemming = Stemming(owner, found, number_of(said.text, plan.normalise))
+        stemming = Stemming(owner, found)
         if not asked.reads:
             return stemming
-        stem = self._stem(stemming, self._unpurged(known, plan, route, consumer.key), plan)
+        left = self._unpurged(known, plan, route, consumer.key)
+        stem = chosen(stemming.openings, left, _terms(plan), time.time())
         if stem is None or 0 < call.output_limit <= stem.tokens:
             self._ledger.stems[route.key, "none"] += 1
         elif self.chance() < plan.held_out:
@@ -117,31 +118,12 @@ class Stems:
 
         self.library.change(owner, (key,), how, plan.seconds)
 
-    def _stem(self, stemming: Stemming, known: Known, plan: StemsPlan) -> Stem | None:
-        """The most that is known: that of the longest opening."""
-        now = time.time()
-        for opening in stemming.openings:
-            record = known.records.get(opening.key)
-            if (
-                record is not None
-                and record.open
-                and now - record.touched <= plan.seconds
-                and fits(record, opening)
-                and is_open(record, known.pool, plan.threshold)
-            ):
-                return Stem(opening.key, record.beginning, record.stem_tokens)
-        return None
-
     def _learn(self, stemming: Stemming, told: Told, plan: StemsPlan, route: RoutePlan, consumer: str) -> None:
-        by_key = {opening.key: opening for opening in stemming.openings}
-        keys = tuple(self.library.asked_again(list(by_key)))
-        terms = Terms(plan.threshold, plan.seconds)
+        keys = tuple(self.library.asked_again([opening.key for opening in stemming.openings]))
+        again = [opening for opening in stemming.openings if opening.key in keys]
 
         def how(known: Known) -> Known:
-            records, pool = dict(self._unpurged(known, plan, route, consumer).records), known.pool
-            for key in keys:
-                records[key], pool = heard(records.get(key), pool, by_key[key], told, terms, time.time())
-            return Known(records, pool)
+            return taught(self._unpurged(known, plan, route, consumer), again, told, _terms(plan), time.time())
 
         if keys:
             self.library.change(stemming.owner, keys, how, plan.seconds)
@@ -189,6 +171,10 @@ class Stems:
     async def close(self) -> None:
         """Ends what no request waits for."""
         await self.library.close()
+
+
+def _terms(plan: StemsPlan) -> Terms:
+    return Terms(plan.threshold, plan.seconds)
 
 
 def _with(known: Known, records: Mapping[bytes, Record]) -> Known:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from merit_dataplane.stems.opening import Opening
+from merit_dataplane.stems.opening import Opening, number_of
 
 
 class Stem(NamedTuple):
@@ -26,7 +26,6 @@ class Stemming:
 
     owner: bytes
     openings: tuple[Opening, ...]
-    question: int
     stem: Stem | None = None
     used: bool = False
     """Whether the answer begins with it, since a model was given it."""
@@ -34,6 +33,11 @@ class Stemming:
     """The model wrote it once more, so that nothing was saved."""
     refused: bool = False
     """A model would not go on from it."""
+
+    @property
+    def question(self) -> int:
+        """Tells questions apart, as far as they matter."""
+        return number_of(self.openings)
 
     @property
     def result(self) -> str:

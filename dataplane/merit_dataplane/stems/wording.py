@@ -10,6 +10,7 @@ Greetings     at the beginning, and thanks at the end
 import re
 import unicodedata
 from collections.abc import Collection
+from functools import lru_cache
 from typing import NamedTuple
 
 from merit_dataplane.stems.vocabulary import GREETINGS, THANKS
@@ -57,11 +58,13 @@ def canonical(text: str, normalise: Collection[str]) -> str:
     return " ".join(word.same for word in words(text, normalise))
 
 
+@lru_cache(maxsize=16_384)
 def plain(said: str) -> str:
     """A word as vocabularies have it."""
     return said.translate(_APOSTROPHES).strip(_EDGES + "-–—").casefold()  # noqa: RUF001
 
 
+@lru_cache(maxsize=16_384)
 def _without_marks(said: str) -> str:
     if any(letter.isnumeric() for letter in said):
         return said.rstrip(_AFTER_NUMBERS)

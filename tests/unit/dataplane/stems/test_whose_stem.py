@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from merit_dataplane.stems.critical import criticals
 from merit_dataplane.stems.learning import Terms, Told, fits, heard
-from merit_dataplane.stems.opening import Opening, openings, question_of
+from merit_dataplane.stems.opening import Opening, number_of, openings
 from merit_dataplane.stems.record import Pool, Record
 from merit_dataplane.stems.wording import words
 
@@ -81,8 +81,9 @@ class Taught:
         """An answer comes so many times."""
         text = " ".join(said)
         for _ in range(times):
-            for opening in openings(text, context, normalise):
-                told = Told(answer, 0.25, question_of(text, normalise))
+            found = openings(text, context, normalise)
+            for opening in found:
+                told = Told(answer, 0.25, number_of(found))
                 record = self.records.get(opening.key)
                 self.records[opening.key], self.pool = heard(record, self.pool, opening, told, TERMS, 1.0)
                 self.learned_from.setdefault(opening.key, []).append((context, said))
