@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo test unit cluster-test check format generate golden bench bench-before finsync bench-ranking bench-commitments bench-pairs cache-replay bench-failover price-cut warm-prompts lock images clean
+.PHONY: help setup demo test unit cluster-test check format generate golden bench bench-before finsync bench-ranking bench-commitments bench-pairs cache-replay stems-replay bench-failover price-cut warm-prompts lock images clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -76,6 +76,9 @@ bench-failover: setup ## The 16 faults of Failover Bench; ARGS=--install gets Li
 
 cache-replay: setup ## Replay a support desk against the exact cache, write docs/cache.md; ARGS='--litellm PROGRAM'
 	$(BIN)/python bench/cache_replay.py $(ARGS)
+
+stems-replay: setup ## Replay a support desk against stems, write docs/stems-replay.md; ARGS='--passes 5'
+	$(BIN)/python bench/stems_replay.py $(ARGS)
 
 price-cut: setup ## Cut prices under load on a real Kubernetes, write docs/price-cut.md
 	$(BIN)/python bench/price_cut.py $(ARGS)

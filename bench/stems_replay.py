@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import NoReturn
 
 import msgspec
 
@@ -145,7 +146,7 @@ def _now(library: Library, keys: list[bytes]) -> Known:
     raise AssertionError("it waits")
 
 
-def _never() -> None:
+def _never() -> NoReturn:
     raise AssertionError("there is no Redis")
 
 

@@ -97,7 +97,8 @@ def _around(question: str) -> tuple[str, str]:
 
 def as_written(asked: Iterable[Asked], shown: Recorded, seed: int = 3) -> list[Asked]:
     """With greetings and thanks. One that is sent again at once is sent as it was."""
-    chance, made, before = Random(seed), [], {}
+    chance, made = Random(seed), []
+    before: dict[str, Asked] = {}
     for one in asked:
         again = before.get(one.text)
         if again is None or one.at - again.at > 5.0:

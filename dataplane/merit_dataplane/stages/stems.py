@@ -12,6 +12,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import TYPE_CHECKING
 
 from merit_crds.pricing import price_details
@@ -55,7 +56,7 @@ class Stems:
     ) -> Stemming | None:
         """The request's part. None: it has none. Raises RequestError (400) for controls that make no sense."""
         consumer, asked = exchange.consumer, controls(headers, call.fields.get("cache"))
-        if not asked.writes or exchange.forced_tier or call.steering is not None or consumer is None:
+        if not asked.writes or asked.ttl < inf or exchange.forced_tier or call.steering is not None or consumer is None:
             return None
         said = question_of(call)
         if said is None:
@@ -72,7 +73,7 @@ class Stems:
             self._routes.pop(next(iter(self._routes)))
         known = await self.library.look(owner, [opening.key for opening in found], lambda: self._budget(exchange))
         stemming = Stemming(owner, found)
-        if not asked.reads:
+        if not asked.reads or asked.max_age < inf:
             return stemming
         left = self._unpurged(known, plan, route, consumer.key)
         stem = chosen(stemming.openings, left, _terms(plan), time.time())

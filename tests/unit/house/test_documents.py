@@ -195,6 +195,7 @@ def metrics(module: Path) -> set[str]:
     ("title", "module"),
     [
         ("Metrics of a pod", "dataplane/merit_dataplane/observability/metrics.py"),
+        ("Metrics of caches", "dataplane/merit_dataplane/observability/cache_metrics.py"),
         ("Metrics of commitments", "dataplane/merit_dataplane/observability/commitment_metrics.py"),
         ("Metrics of the operator", "operator/merit_operator/metrics.py"),
     ],

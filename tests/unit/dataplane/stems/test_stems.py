@@ -164,6 +164,8 @@ async def test_another_question_gets_none(question: str) -> None:
         {"messages": [{"role": "user", "content": [{"type": "text", "text": PIN}]}]},
         {"cache": {"no-store": True}},
         {"cache": {"no-cache": True}},
+        {"cache": {"ttl": 60}},
+        {"cache": {"s-maxage": 60}},
         {"cache": {"namespace": "x"}},
     ],
     ids=str,
