@@ -55,7 +55,7 @@ class Row(NamedTuple):
 
 def page(  # noqa: PLR0917 # all that it shows
     layers: Sequence[Row],
-    development: Mapping[float, Row],
+    development: Sequence[Row],
     answers: Mapping[float, Row],
     shown: Recorded,
     requests: int,
@@ -70,7 +70,7 @@ def page(  # noqa: PLR0917 # all that it shows
     )
     recorded = RECORDED.format(**shown._asdict() | {"openers": len(set(shown.openers))}, pairs_asked=pairs)
     return "\n".join([
-        head, *_table(layers), MIDDLE, *_table(list(development.values()), "threshold"), ANSWERS,
+        head, *_table(layers), MIDDLE, *_table(development, "threshold"), ANSWERS,
         *_table([row._replace(name=f"{stable:.0%}") for stable, row in answers.items()], "same answer again"),
         recorded, TAIL.format(exponent=EXPONENT, own=OWN_SHARE),
     ])  # fmt: skip
@@ -100,9 +100,10 @@ HEAD = """\
 # What stems save
 
 Written by `make stems-replay`: the [exact cache](concepts.md#exact-cache) and [stems](stems.md) at a bank's support
-desk. {requests:,} requests in {minutes:.0f} minutes, {passes} times one after the other; the last time counts, since
-stems are learned. Decisions are Merit's own; **the models are simulated**, and how answers begin decides what stems
-save: see below. One run on {date}, at commit `{commit}`; all draws are seeded, so it comes out the same again.
+desk, `ttl: 10m` unless it says otherwise. {requests:,} requests in {minutes:.0f} minutes, {passes} times one after the
+other; the last time counts, since stems are learned. Decisions are Merit's own; **the models are simulated**, and how
+answers begin decides what stems save: see below. One run on {date}, at commit `{commit}`; all draws are seeded, so it
+comes out the same again.
 """
 MIDDLE = """
 - **requests saved**: no vendor saw them. **By stem**: a model wrote only the rest, of all requests.

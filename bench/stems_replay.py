@@ -11,10 +11,11 @@ import argparse
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import msgspec
 
@@ -32,7 +33,7 @@ from merit_dataplane.stems.opening import number_of, openings
 from merit_dataplane.stems.wording import canonical
 
 SYSTEM = msgspec.json.decode(CHAT.read_bytes())["messages"][0]["content"]
-TTL_SECONDS, HELD_OUT, STEMS_TTL = 600.0, 0.1, 604_800.0
+HELD_OUT, STEMS_TTL = 0.1, 604_800.0
 CHARACTERS_PER_TOKEN = 4
 DEVELOPMENT, REPORTED = 11, 1
 """Seeds of the two draws."""
@@ -51,6 +52,8 @@ class Setup:
     stems: bool = False
     threshold: float = 0.95
     normalise: frozenset[str] = SAME | {"Numbers"}
+    ttl: float = 600.0
+    """Seconds."""
 
 
 @dataclass
@@ -95,8 +98,8 @@ class Replay:
         """Answer, what the caches did, and the stem."""
         setup = self._setup
         key = canonical(asked.text, setup.equal_under) if setup.equal_under else asked.text
-        at, kept = self._kept.get(key, (-TTL_SECONDS, ""))
-        if asked.at - at < TTL_SECONDS:
+        at, kept = self._kept.get(key, (-setup.ttl, ""))
+        if asked.at - at < setup.ttl:
             return kept, "hit", ""
         answer, how, stem = self._asked(asked) if setup.stems else (self._says(asked.text), "miss", "")
         self._kept[key] = (asked.at, answer)
@@ -150,30 +153,62 @@ def _never() -> NoReturn:
     raise AssertionError("there is no Redis")
 
 
-def replayed(setup: Setup, desk: Desk, asked: list[Asked], passes: int, found: list[Pair]) -> Row:
+class Run(NamedTuple):
+    """One row to be made."""
+
+    setup: Setup
+    seed: int
+    stable: float
+    data: Path
+    requests: int
+    passes: int
+    pairs: int
+
+
+def replayed(run: Run) -> Row:
     """The workload so often; the last time counts. Then the pairs, each question twice as often as a gate needs."""
-    replay, span = Replay(setup, desk), asked[-1].at + 1
+    faq, began = run.data / "faq", time.monotonic()
+    shown, times = recorded(faq), arrivals(run.data / "traces", run.requests)
+    asked = as_written(requests(faq, times, seed=run.seed), shown)
+    replay, span = Replay(run.setup, Desk(faq, shown, stable=run.stable)), asked[-1].at + 1
     counts, wrong, first = Counts(), 0, Counts()
-    for number in range(passes):
+    for number in range(run.passes):
         counts = Counts()
         for one in asked:
             replay.ask(one._replace(at=one.at + number * span), counts)
         wrong += counts.wrong
         first = first if number else counts
     of_pairs = Counts()
-    at = passes * span
-    for pair in found:
+    at = run.passes * span
+    for pair in told_apart(faq, run.pairs):
         for text in (*[pair.one] * 14, pair.other):
-            at += TTL_SECONDS + 1  # every time a model is asked
+            at += run.setup.ttl + 1  # every time a model is asked
             replay.ask(Asked(at, text, stream=False), of_pairs)
-    return Row(
-        name=setup.name,
+    row = Row(
+        name=run.setup.name,
         first=Figures.of(first.results, first.tokens),
         last=Figures.of(counts.results, counts.tokens),
         wrong=wrong,
         pairs_wrong=of_pairs.wrong,
         pairs_by_stem=of_pairs.results["stem"],
     )
+    print(f"{time.monotonic() - began:.0f} s, seed {run.seed}, stable {run.stable:.2f}:", row, flush=True)
+    return row
+
+
+def told_apart(faq: Path, each: int) -> list[Pair]:
+    """But for a wording that the data set has under two intents."""
+    return [pair for pair in pairs(faq, each) if canonical(pair.one, SAME) != canonical(pair.other, SAME)]
+
+
+LAYERS = (
+    Setup("exact"),
+    Setup("exact, `equalUnder`", SAME),
+    Setup("exact, `equalUnder`, stems", SAME, stems=True),
+    Setup("the same, every number matters", SAME, stems=True, normalise=SAME),
+    Setup("exact, `ttl: 24h`", ttl=86_400.0),
+    Setup("exact, `ttl: 24h`, `equalUnder`, stems", SAME, stems=True, ttl=86_400.0),
+)
 
 
 def main() -> None:
@@ -183,36 +218,22 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=8000, help="of the trace's first")
     parser.add_argument("--passes", type=int, default=5, help="how often the trace is replayed; the last one counts")
     parser.add_argument("--pairs", type=int, default=200, help="of each kind")
+    parser.add_argument("--processes", type=int, default=2, help="rows at once")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/stems-replay.md")
     options = parser.parse_args()
-    faq, began = options.data / "faq", time.monotonic()
-    shown, times = recorded(faq), arrivals(options.data / "traces", options.requests)
-    drawn = {seed: as_written(requests(faq, times, seed=seed), shown) for seed in (DEVELOPMENT, REPORTED)}
-    found = pairs(faq, options.pairs)
-    found = [pair for pair in found if canonical(pair.one, SAME) != canonical(pair.other, SAME)]
-
-    def row(setup: Setup, seed: int, stable: float) -> Row:
-        made = replayed(setup, Desk(faq, shown, stable=stable), drawn[seed], options.passes, found)
-        print(f"{time.monotonic() - began:.0f} s", setup.name, f"seed {seed}, stable {stable:.2f}:", made, flush=True)
-        return made
-
-    development = {
-        threshold: row(Setup(f"{threshold:g}", SAME, stems=True, threshold=threshold), DEVELOPMENT, STABLE[1])
+    asked = (options.data, options.requests, options.passes, options.pairs)
+    runs = [Run(setup, REPORTED, STABLE[1], *asked) for setup in LAYERS]
+    runs += [
+        Run(Setup(f"{threshold:g}", SAME, stems=True, threshold=threshold), DEVELOPMENT, STABLE[1], *asked)
         for threshold in THRESHOLDS
-    }
-    layers = [
-        row(setup, REPORTED, STABLE[1])
-        for setup in (
-            Setup("exact"),
-            Setup("exact, `equalUnder`", SAME),
-            Setup("exact, `equalUnder`, stems", SAME, stems=True),
-            Setup("the same, numbers matter", SAME, stems=True, normalise=SAME),
-        )
     ]
-    answers = {
-        stable: layers[2] if stable == STABLE[1] else row(Setup("stable", SAME, stems=True), REPORTED, stable)
-        for stable in STABLE
-    }
+    runs += [Run(LAYERS[2], REPORTED, stable, *asked) for stable in STABLE if stable != STABLE[1]]
+    with ProcessPoolExecutor(options.processes) as pool:
+        rows = list(pool.map(replayed, runs))
+    layers, development, others = rows[: len(LAYERS)], rows[len(LAYERS) : -2], rows[-2:]
+    answers = {STABLE[0]: others[0], STABLE[1]: layers[2], STABLE[2]: others[1]}
+    shown, times = recorded(options.data / "faq"), arrivals(options.data / "traces", options.requests)
+    found = told_apart(options.data / "faq", options.pairs)
     text = page(layers, development, answers, shown, len(times), times[-1], options.passes, len(found), describe())
     options.output.write_text(text)
     print(f"wrote {options.output}")

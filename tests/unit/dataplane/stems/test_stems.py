@@ -33,12 +33,14 @@ def says(question: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def merit_at(*desks: Desk, takes: tuple[str, ...] = (TAKES,), cache: str = STEMS) -> AsyncIterator[Running]:
+async def merit_at(
+    *desks: Desk, takes: tuple[str, ...] = (TAKES,), cache: str = STEMS, extra: str = ""
+) -> AsyncIterator[Running]:
     """Candidates `a`, `b`, … in order of price."""
     documents = [CONSUMER, consumer("other", OTHER_KEY)]
     names = "abc"[: len(desks)]
     for place, (name, at, capabilities) in enumerate(zip(names, desks, takes, strict=True), 1):
-        documents.append(provider(name, at.url))
+        documents.append(provider(name, at.url, extra=extra))
         documents.append(prices(name, str(place), str(10 * place), capabilities=capabilities))
     async with gateway(*documents, route(*names, extra=f"cache: {{{cache}}}")) as merit:
         merit.parts.path.stems.chance = lambda: 0.99  # nobody is held out
@@ -178,6 +180,36 @@ async def test_a_request_that_asks_for_more_than_words_gets_none(more: dict[str,
         assert answer.status_code == 200
         assert how(answer) == ""
         assert vendor.last["messages"] == (body() | more)["messages"]
+
+
+@pytest.mark.parametrize(
+    ("style", "more"), [("PrefixField", {"prefix": True}), ("ContinueFinalMessage", {}), ("LastMessage", {})]
+)
+async def test_the_beginning_is_said_as_the_provider_wants_it(style: str, more: dict[str, Any]) -> None:
+    async with desk(says) as vendor, merit_at(vendor, extra=f"assistantPrefix: {style}") as merit:
+        await taught(merit)
+        answer = await merit.post(body(max_tokens=60))
+        assert (how(answer), text(answer)) == ("stem", ANSWERS["pin"])
+        assert vendor.last["messages"][-1] == {"role": "assistant", "content": STEM} | more
+        assert vendor.last.get("continue_final_message", False) is (style == "ContinueFinalMessage")
+        assert 1 < vendor.last["max_tokens"] < 60
+
+
+async def test_a_vendor_may_repeat_a_beginning_that_is_a_field() -> None:
+    async with desk(says, goes_on=False) as vendor, merit_at(vendor, extra="assistantPrefix: PrefixField") as merit:
+        await taught(merit)
+        for _ in range(2):
+            answer = await merit.post(body())
+            assert (how(answer), text(answer)) == ("stem", ANSWERS["pin"])
+
+
+async def test_clients_of_other_protocols_are_answered_as_ever() -> None:
+    async with desk(says) as vendor, merit_at(vendor) as merit:
+        await taught(merit)
+        asked = {"model": "chat", "max_tokens": 100, "messages": [{"role": "user", "content": PIN}]}
+        answer = await merit.post(asked, path="/v1/messages", anthropic_version="2023-06-01")
+        assert answer.json()["content"][0]["text"] == ANSWERS["pin"]
+        assert [message["role"] for message in vendor.last["messages"]] == ["user"]
 
 
 async def test_stems_are_a_consumers_own_unless_the_route_shares_them() -> None:
