@@ -100,10 +100,10 @@ HEAD = """\
 # What stems save
 
 Written by `make stems-replay`: the [exact cache](concepts.md#exact-cache) and [stems](stems.md) at a bank's support
-desk, `ttl: 10m` unless it says otherwise. {requests:,} requests in {minutes:.0f} minutes, {passes} times one after the
-other; the last time counts, since stems are learned. Decisions are Merit's own; **the models are simulated**, and how
-answers begin decides what stems save: see below. One run on {date}, at commit `{commit}`; all draws are seeded, so it
-comes out the same again.
+desk, `ttl: 10m` unless it says otherwise. The arrivals of {requests:,} requests in {minutes:.0f} minutes come {passes}
+times, with other questions each time; the last time counts, since stems are learned. Decisions are Merit's own; **the
+models are simulated**, and how answers begin decides what stems save: see below. One run on {date}, at commit
+`{commit}`; all draws are seeded, so it comes out the same again.
 """
 MIDDLE = """
 - **requests saved**: no vendor saw them. **By stem**: a model wrote only the rest, of all requests.

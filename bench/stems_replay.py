@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # modules are b
 from bench.machine import describe
 from bench.places import CHAT, ROOT
 from bench.stems_page import Figures, Row, page
-from bench.stems_workload import SAME, Desk, as_written, recorded
+from bench.stems_workload import SAME, Desk, Recorded, as_written, recorded
 from bench.support_workload import Asked, Pair, arrivals, pairs, requests
 from merit_dataplane.stems.choosing import chosen, taught
 from merit_dataplane.stems.learning import Terms, Told
@@ -166,20 +166,20 @@ class Run(NamedTuple):
 
 
 def replayed(run: Run) -> Row:
-    """The workload so often; the last time counts. Then the pairs, each question twice as often as a gate needs."""
+    """The trace so often; the last time counts. Then the pairs, each question twice as often as a gate needs."""
     faq, began = run.data / "faq", time.monotonic()
     shown, times = recorded(faq), arrivals(run.data / "traces", run.requests)
-    asked = as_written(requests(faq, times, seed=run.seed), shown)
-    replay, span = Replay(run.setup, Desk(faq, shown, stable=run.stable)), asked[-1].at + 1
-    counts, wrong, first = Counts(), 0, Counts()
+    replay = Replay(run.setup, Desk(faq, shown, stable=run.stable))
+    counts, wrong, first, at = Counts(), 0, Counts(), 0.0
+    asked = workload(faq, shown, times, run.passes, run.seed)
     for number in range(run.passes):
         counts = Counts()
-        for one in asked:
-            replay.ask(one._replace(at=one.at + number * span), counts)
+        for one in asked[number * len(times) : (number + 1) * len(times)]:
+            replay.ask(one, counts)
+            at = one.at
         wrong += counts.wrong
         first = first if number else counts
     of_pairs = Counts()
-    at = run.passes * span
     for pair in told_apart(faq, run.pairs):
         for text in (*[pair.one] * 14, pair.other):
             at += run.setup.ttl + 1  # every time a model is asked
@@ -194,6 +194,12 @@ def replayed(run: Run) -> Row:
     )
     print(f"{time.monotonic() - began:.0f} s, seed {run.seed}, stable {run.stable:.2f}:", row, flush=True)
     return row
+
+
+def workload(faq: Path, shown: Recorded, times: list[float], passes: int, seed: int) -> list[Asked]:
+    """One draw of questions for the trace's arrivals, again and again."""
+    longer = [at + number * (times[-1] + 1) for number in range(passes) for at in times]
+    return as_written(requests(faq, longer, seed=seed), shown)
 
 
 def told_apart(faq: Path, each: int) -> list[Pair]:
