@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bench.machine import Machine
+from bench.stems_http import Seen
 from bench.stems_workload import Recorded
 from bench.support_workload import EXPONENT, OWN_SHARE
 
@@ -63,6 +64,7 @@ def page(  # noqa: PLR0917 # all that it shows
     passes: int,
     pairs: int,
     machine: Machine,
+    http: str,
 ) -> str:
     """Markdown."""
     head = HEAD.format(
@@ -72,8 +74,20 @@ def page(  # noqa: PLR0917 # all that it shows
     return "\n".join([
         head, *_table(layers), MIDDLE, *_table(development, "threshold"), ANSWERS,
         *_table([row._replace(name=f"{stable:.0%}") for stable, row in answers.items()], "same answer again"),
-        recorded, TAIL.format(exponent=EXPONENT, own=OWN_SHARE),
+        recorded, http, TAIL.format(exponent=EXPONENT, own=OWN_SHARE),
     ])  # fmt: skip
+
+
+def over_http(requests: int, passes: int, seen: Seen) -> str:
+    """Its part of the page."""
+    return OVER_HTTP.format(
+        requests=requests,
+        passes=passes,
+        by_stem=seen.how["stem"] / max(1, sum(seen.how.values())),
+        saved=1 - seen.written / max(1, seen.delivered),
+        wrong=seen.wrong,
+        failed=seen.failed,
+    )
 
 
 def _table(rows: Sequence[Row], first: str = "") -> list[str]:
@@ -133,14 +147,21 @@ What is known of it: in tau-bench's recordings of GPT-4o at temperature 0 ({mess
 every time, every character ({same_pairs} of {pairs} pairs of answers). That is little, and all that we have found;
 with a higher temperature it will be less. The middle row has that share. {pairs_asked} pairs were asked.
 """
+OVER_HTTP = """
+## Over HTTP
+
+{requests} of the requests, half of them streams, {passes} times through one pod of `merit serve` without an exact
+cache, in front of a vendor with these answers. Of the last time {by_stem:.1%} were answered by stem, {saved:.1%} of the
+output tokens were not generated, {wrong} answers were wrong, {failed} requests failed.
+"""
 TAIL = """
 ## What is asked and answered
 
-- Questions and arrivals are those of [the exact cache's replay](../bench/README.md): Zipf's law with exponent
-  {exponent}, {own:.0%} of the requests with a reference number of their own. With `Numbers` in `normalise` such a
-  reference does not matter, and its question comes again; the answer names it, so a stem ends before.
+- Questions and arrivals are those of `make cache-replay`: Zipf's law with exponent {exponent}, {own:.0%} of requests
+  with a reference number of their own. With `Numbers` in `normalise` such a reference does not matter, and its question
+  comes again; the answer names it, so a stem ends before.
 - Greetings and thanks are put around questions as often as in tau-bench's first messages (185 of 199 have some), in
-  those words. Without that `equalUnder` would save nothing: Banking77 has no two wordings that differ in no more.
+  those words. Without that `equalUnder` would save nothing: Banking77 has hardly two wordings that differ in no more.
 - Answers begin with a sentence of GPT-4o's from tau-bench and go on with a document of tau2-bench's banking knowledge
   base that fits the intent. Another number, negation, date or currency gets another document.
 - A model that is given a beginning which is none of its answers' goes on with a contradiction: that is a wrong answer.

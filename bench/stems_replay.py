@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # modules are b
 
 from bench.machine import describe
 from bench.places import CHAT, ROOT
-from bench.stems_page import Figures, Row, page
+from bench.stems_http import over_http as replayed_over_http
+from bench.stems_page import Figures, Row, over_http, page
 from bench.stems_workload import SAME, Desk, Recorded, as_written, recorded
 from bench.support_workload import Asked, Pair, arrivals, pairs, requests
 from merit_dataplane.stems.choosing import chosen, taught
@@ -34,7 +35,7 @@ from merit_dataplane.stems.wording import canonical
 
 SYSTEM = msgspec.json.decode(CHAT.read_bytes())["messages"][0]["content"]
 HELD_OUT, STEMS_TTL = 0.1, 604_800.0
-CHARACTERS_PER_TOKEN = 4
+CHARACTERS_PER_TOKEN, HTTP_PASSES = 4, 14
 DEVELOPMENT, REPORTED = 11, 1
 """Seeds of the two draws."""
 THRESHOLDS = (0.9, 0.95, 0.98)
@@ -224,6 +225,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=8000, help="of the trace's first")
     parser.add_argument("--passes", type=int, default=5, help="how often the trace is replayed; the last one counts")
     parser.add_argument("--pairs", type=int, default=200, help="of each kind")
+    parser.add_argument("--http", type=int, default=400, help="requests over HTTP, each 14 times")
     parser.add_argument("--processes", type=int, default=2, help="rows at once")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/stems-replay.md")
     options = parser.parse_args()
@@ -240,7 +242,12 @@ def main() -> None:
     answers = {STABLE[0]: others[0], STABLE[1]: layers[2], STABLE[2]: others[1]}
     shown, times = recorded(options.data / "faq"), arrivals(options.data / "traces", options.requests)
     found = told_apart(options.data / "faq", options.pairs)
-    text = page(layers, development, answers, shown, len(times), times[-1], options.passes, len(found), describe())
+    some = workload(options.data / "faq", shown, times, 1, REPORTED)[: options.http]
+    seen = replayed_over_http(some, HTTP_PASSES, SYSTEM, Desk(options.data / "faq", shown, stable=STABLE[1]))
+    http = over_http(len(some), HTTP_PASSES, seen)
+    text = page(
+        layers, development, answers, shown, len(times), times[-1], options.passes, len(found), describe(), http
+    )
     options.output.write_text(text)
     print(f"wrote {options.output}")
 
