@@ -1,6 +1,6 @@
 """What a pod has learned from its traffic. Outlives snapshots: a price change forgets no latency, closes no circuit."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 from merit_crds.snapshot import Commitment
@@ -91,6 +91,9 @@ class Live:
     """Everything learned, by what it is of. `retain` drops what the snapshot no longer names, so it stays bounded."""
 
     def __init__(self, authentications: Authentications | None = None) -> None:
+        self.circuit_news: Callable[[Circuit], None] | None = None
+        self.account_news: Callable[[AccountLimits], None] | None = None
+        """Who is told of circuits and accounts, where pods share that; set before the first snapshot."""
         self.authentications = authentications or Authentications()
         """Tokens of providers."""
         self._endpoints: dict[tuple[str, str, str], dict[str, Circuit]] = {}
@@ -119,6 +122,22 @@ class Live:
         """Of an endpoint, by model; another URL is another endpoint."""
         return self._endpoints.setdefault((provider, endpoint, url), {})
 
+    def circuit(self, circuits: dict[str, Circuit], place: tuple[str, str, str], model: str) -> Circuit:
+        """Of one model at an endpoint, in the table of that endpoint."""
+        found = circuits.get(model)
+        if found is None:
+            news = self.circuit_news
+            found = circuits[model] = Circuit(place=(place, model), news=news) if news is not None else Circuit()
+        return found
+
+    def all_circuits(self) -> Iterator[tuple[tuple[str, str, str], dict[str, Circuit]]]:
+        """By (provider, endpoint, URL) and model, as they are now."""
+        yield from list(self._endpoints.items())
+
+    def all_accounts(self) -> list[AccountLimits]:
+        """Of all providers."""
+        return list(self._accounts.values())
+
     def retry_budget(self, route: str) -> RetryBudget:
         """Of a route."""
         return self._budgets.setdefault(route, RetryBudget())
@@ -129,7 +148,10 @@ class Live:
 
     def account(self, provider: str) -> AccountLimits:
         """Limits and cool-down of a provider."""
-        return self._accounts.setdefault(provider, AccountLimits())
+        found = self._accounts.get(provider)
+        if found is None:
+            found = self._accounts[provider] = AccountLimits(provider, self.account_news)
+        return found
 
     def learned(self, route: str, tier: str, provider: str, model: str, expected_output_tokens: int) -> Learned:
         """What traffic has taught of a candidate."""

@@ -57,6 +57,7 @@ from merit_dataplane.upstream.http1_client import Http1Client
 if TYPE_CHECKING:
     from merit_dataplane.caching.shared_level import SharedLevel
     from merit_dataplane.observability.tracing import Tracing
+    from merit_dataplane.resilience.shared_health import SharedHealth
     from merit_dataplane.shared_state import SharedState
     from merit_dataplane.stems.shelf import Shelf
 
@@ -81,6 +82,7 @@ class Gateway:
     purger: Purger
     desk: Desk
     state: "SharedState | None" = None
+    health: "SharedHealth | None" = None
     tracing: "Tracing | None" = None
 
 
@@ -133,6 +135,7 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
         max_body_bytes=settings.max_body_bytes,
         pod=settings.pod,
     )
+    health = _shared_health(state, holder, fleet, ledger) if state is not None else None
     return Gateway(
         holder=holder,
         path=path,
@@ -146,6 +149,7 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
         purger=purger,
         desk=desk,
         state=state,
+        health=health,
         tracing=tracing,
     )
 
@@ -200,6 +204,14 @@ def _shared_book(state: "SharedState", live: Live) -> Book:
     return SharedBook(state, live.tallies, live.marks)
 
 
+def _shared_health(state: "SharedState", holder: SnapshotHolder, fleet: Fleet, ledger: Ledger) -> "SharedHealth":
+    from merit_dataplane.resilience.shared_health import SharedHealth  # noqa: PLC0415 # as above
+
+    made = SharedHealth(state, holder.live, fleet, ledger.health)
+    holder.watchers.append(made.renew)
+    return made
+
+
 async def _by_redis(state: "SharedState", accounts: CommitmentAccounts) -> None:
     from merit_dataplane.commitments.by_redis import CommitmentsByRedis  # noqa: PLC0415 # as above
 
@@ -242,6 +254,8 @@ async def run(settings: Settings) -> None:
         followers = [*await _follow(settings, gateway, disk), asyncio.create_task(gateway.recorder.keep())]
         followers.append(asyncio.create_task(gateway.purger.follow()))
         followers.append(asyncio.create_task(gateway.desk.watch.follow()))
+        if gateway.health is not None:
+            followers.append(asyncio.create_task(gateway.health.follow()))
         if budgets is not None:
             followers.append(asyncio.create_task(budgets.follow()))
         followers += _keep_commitments(settings, gateway, stack)

@@ -165,9 +165,11 @@ async def gateway(  # settings
         if parts.state is not None:
             parts.state.start()
             stack.push_async_callback(parts.state.close)
-            following = asyncio.create_task(parts.purger.follow())
-            stack.push_async_callback(asyncio.wait, [following])
-            stack.callback(following.cancel)
+            assert parts.health is not None
+            for follows in (parts.purger.follow(), parts.health.follow()):
+                following = asyncio.create_task(follows)
+                stack.push_async_callback(asyncio.wait, [following])
+                stack.callback(following.cancel)
         stack.push_async_callback(parts.path.close)
         stack.callback(parts.decisions.close)
         stack.callback(parts.turns.close)
@@ -204,7 +206,7 @@ async def gateway(  # settings
 
 def _servers_own() -> set[asyncio.Task[Any]]:
     """Tasks of others in this loop: simulated providers, and a second gateway's link to Redis. They come and go."""
-    others = ("RequestResponseCycle", "_cancel_on_disconnect", "scripted.<locals>", "Lane._")
+    others = ("RequestResponseCycle", "_cancel_on_disconnect", "scripted.<locals>", "Lane._", ".follow()")
     return {t for t in asyncio.all_tasks() if any(name in repr(t) for name in others)}
 
 

@@ -85,8 +85,8 @@ class SimulatedVendors(UpstreamClient):
     async def send(
         self, method: str, url: str, headers: Mapping[str, str], connect_seconds: float, *, upload: Upload | None = None
     ) -> UpstreamResponse:
-        """See UpstreamClient. They keep no files."""
-        raise UpstreamError(Failure.CONNECT, f"{method} {url}: no such vendor")
+        """No path of a request that is answered by a model goes here."""
+        raise NotImplementedError
 
     async def close(self) -> None:
         """See UpstreamClient."""

@@ -94,6 +94,8 @@ class Ledger:
     """Pico-dollars of attempts that gave no whole answer, by route, tier, provider, model, outcome."""
     batches: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """By provider, model, and `created`, the status in which they ended and were booked, or `not_booked`: tries."""
+    health: Counter[str] = field(default_factory=Counter)
+    """What pods told each other of circuits and accounts, by what it was."""
     hedges: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By route, and what became of the hedge or why there was none."""
     in_flight: int = 0

@@ -53,6 +53,7 @@ class LedgerCollector(Collector):
             yield from _overload(self._ledger, self._turns)
         if self._state is not None:
             yield from _shared_state(self._state)
+            yield _shared_health(self._ledger)
 
     def _requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("merit_requests", "Requests answered.", labels=(*LABELS, "code"))
@@ -232,6 +233,17 @@ def _consumers(ledger: Ledger, holder: SnapshotHolder) -> Iterator[Metric]:
             amount.add_metric(named, budget.terms.amount / PICO)
             spent.add_metric(named, budget.total() / PICO)
     yield from (refusals, admissions, amount, spent)
+
+
+def _shared_health(ledger: Ledger) -> Metric:
+    events = CounterMetricFamily(
+        "merit_shared_health",
+        "Circuits and cool-downs that pods told each other of, by what was told.",
+        labels=("event",),
+    )
+    for event, count in list(ledger.health.items()):
+        events.add_metric((event,), count)
+    return events
 
 
 def _shared_state(state: "SharedState") -> Iterator[Metric]:

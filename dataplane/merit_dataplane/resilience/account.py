@@ -1,5 +1,6 @@
 """One account at one vendor: its limits, what its own headers say of them, and how long it asked to be left alone."""
 
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from math import inf
 
@@ -10,6 +11,7 @@ _LONGEST_COOLDOWN_SECONDS = 60.0
 _DEFAULT_COOLDOWN_SECONDS = 1.0
 _REFUSED_SECONDS = 60.0
 _LONGEST_SENSIBLE_SECONDS = 86_400.0
+RATE_LIMITED = "rate limited"
 _FIELDS = {
     Limit.REQUESTS: "requestsPerMinute",
     Limit.TOKENS: "tokensPerMinute",
@@ -21,12 +23,17 @@ _FIELDS = {
 class AccountLimits:
     """One Provider: what is sent to it, and what speaks against sending more. Times are `loop.time()` seconds."""
 
-    __slots__ = ("_why", "allowances", "cooling_until", "credential", "in_flight", "usage", "watched_until")
+    __slots__ = (
+        "_news", "allowances", "cooling_until", "credential", "in_flight", "key", "usage", "watched_until", "why",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, key: str = "", news: "Callable[[AccountLimits], None] | None" = None) -> None:
+        self.key, self._news = key, news
+        """Whose it is, `namespace/name`, and who is told when it asks to be left alone."""
         self.in_flight = 0
         self.cooling_until = 0.0
-        self._why = ""
+        self.why = ""
+        """The reason why it is left alone."""
         self.credential = ""
         """Fingerprint of the key: with another one, what was said of the old one no longer counts."""
         self.usage: UsageAccount | None = None
@@ -38,7 +45,7 @@ class AccountLimits:
     def unavailable(self, now: float) -> str:
         """Why nothing should be sent now; empty when there is room."""
         if now < self.cooling_until:
-            return f"{self._why} for {self.cooling_until - now:.1f} s more"
+            return f"{self.why} for {self.cooling_until - now:.1f} s more"
         return self.full(now)
 
     def full(self, now: float) -> str:
@@ -87,11 +94,25 @@ class AccountLimits:
         """The provider asked to wait. `retry_after` in seconds; None where it didn't say."""
         seconds = _DEFAULT_COOLDOWN_SECONDS if retry_after is None else min(retry_after, _LONGEST_COOLDOWN_SECONDS)
         if now + seconds > self.cooling_until:
-            self.cooling_until, self._why = now + seconds, "rate limited"
+            self.cooling_until, self.why = now + seconds, RATE_LIMITED
+            self._tell()
 
     def refused(self, now: float, reason: str) -> None:
         """The provider doesn't accept our key, or wants to be paid: another try won't change that soon."""
-        self.cooling_until, self._why = now + _REFUSED_SECONDS, f"left alone ({reason})"
+        self.cooling_until, self.why = now + _REFUSED_SECONDS, f"left alone ({reason})"
+        self._tell()
+
+    def heard_elsewhere(self, now: float, seconds: float, *, refused: bool) -> bool:
+        """Another pod was told to leave it alone for `seconds` more. Whether that is longer than was known."""
+        until = now + min(seconds, _LONGEST_COOLDOWN_SECONDS)
+        if until <= self.cooling_until:
+            return False
+        self.cooling_until, self.why = until, "left alone (as another pod was told)" if refused else RATE_LIMITED
+        return True
+
+    def _tell(self) -> None:
+        if self._news is not None:
+            self._news(self)
 
     def uses(self, credential: str) -> None:
         """The key's fingerprint, in the snapshot that comes into force."""

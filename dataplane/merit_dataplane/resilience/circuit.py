@@ -5,6 +5,9 @@
 
 It looks broken after 5 failures in a row; when half of at least 20 calls of the last 15 to 30 s failed; or when half of
 them took far longer than usual. A rate limit is no failure: see `account`. Times are `loop.time()` seconds.
+
+Where pods share what they know (`shared_health`), it also hears of the other pods' circuits. Its own fresh success
+weighs more than their word: then their word makes it suspicious, and the first failure of its own opens it.
 """
 
 import random
@@ -26,6 +29,9 @@ _PROBE_SECONDS = 30.0
 _SHUT_SECONDS = 60.0
 _LEAST_PROBE_SECONDS = 3.0
 _PROBE_TIMES_USUAL = 4.0
+_FRESH_SECONDS = 5.0
+"""For so long a success of its own weighs more than what others say."""
+_LONGEST_HEARD_SECONDS = 60.0
 
 
 class Kind(StrEnum):
@@ -35,15 +41,48 @@ class Kind(StrEnum):
     EACH_ONE = "output token"
 
 
+class Evidence(StrEnum):
+    """What it opened on."""
+
+    TOLD = "told"
+    """The endpoint itself said it: a status, an error event."""
+    SILENCE = "silence"
+    """Nothing came, or too slowly, or not to its end: that may be this pod's own network."""
+    OTHERS = "others"
+    """The word of other pods."""
+
+
+Place = tuple[tuple[str, str, str], str]
+"""(provider, endpoint, URL), model."""
+
+
 class Circuit:
     """State of one model at one endpoint. Whoever calls passes the time; nothing here waits."""
 
     __slots__ = (
-        "_before", "_calls", "_draw", "_failed", "_failures", "_open_seconds", "_opened_at", "_paces", "_reason",
-        "_slow", "_window", "open_until", "probe_until",
+        "_before", "_calls", "_draw", "_failed", "_failures", "_news", "_open_seconds", "_opened_at", "_paces",
+        "_reason", "_slow", "_succeeded_at", "_suspect_until", "_told", "_told_calls", "_window", "evidence",
+        "leave_until", "led_until", "open_until", "place", "probe_until", "wanted_at",
     )  # fmt: skip
 
-    def __init__(self, draw: Callable[[], float] = random.random):
+    def __init__(
+        self,
+        draw: Callable[[], float] = random.random,
+        *,
+        place: Place | None = None,
+        news: "Callable[[Circuit], None] | None" = None,
+    ):
+        self.place, self._news = place, news
+        """Whose it is, and who is told when it opens by what this pod saw, or closes."""
+        self.evidence = Evidence.TOLD
+        self.wanted_at = 0.0
+        """When a request last met it open."""
+        self.led_until = self.leave_until = 0.0
+        """Until then a probe needs leave, since other pods may be probing; until then it has it."""
+        self._succeeded_at = -_FRESH_SECONDS
+        self._suspect_until = 0.0
+        self._told = self._told_calls = 0
+        """Failures in a row, and of this window, that the endpoint told itself."""
         self.open_until = 0.0
         """0 while it is closed."""
         self.probe_until = 0.0
@@ -55,17 +94,20 @@ class Circuit:
         self._reason = ""
         self._window = 0.0
         self._calls = self._failed = self._slow = 0
-        self._before = (0, 0, 0)
-        """Calls, failures and slow calls of the window before this one."""
+        self._before = (0, 0, 0, 0)
+        """Calls, failures, slow calls and told failures of the window before this one."""
         self._paces: dict[Kind, Pace] = {}
 
     def unavailable(self, now: float) -> str:
         """Why it should not be tried now; empty when it may be."""
         if self.open_until:
+            self.wanted_at = now
             if now < self.open_until:
                 return f"circuit open for {self.open_until - now:.0f} s more: {self._reason}"
             if now < self.probe_until:
                 return "circuit half open, a probe is under way"
+            if self.leave_until <= now < self.led_until:
+                return "circuit half open, one pod at a time probes it"
         return ""
 
     def started(self, now: float) -> None:
@@ -92,7 +134,8 @@ class Circuit:
         if now >= self._window:
             self._next_window(now)
         self._calls += 1
-        self._failures = 0
+        self._failures = self._told = 0
+        self._succeeded_at = now
         if self.open_until and began >= self._opened_at:  # an older one says how things were before they broke
             self._close()
 
@@ -102,6 +145,7 @@ class Circuit:
             if began < self._opened_at:
                 return
             self._close()
+        self._succeeded_at = now
         pace = self._paces.get(kind)
         if pace is None:
             pace = self._paces[kind] = Pace()
@@ -110,39 +154,92 @@ class Circuit:
                 self._next_window(now)
             self._slow += 1
             if self._share(self._slow, self._before[2]):
-                self._open(now, f"half of its answers are far slower than usual ({seconds:.1f} s per {kind})")
+                reason = f"half of its answers are far slower than usual ({seconds:.1f} s per {kind})"
+                self._open(now, reason, Evidence.SILENCE)
 
-    def failed(self, now: float) -> None:
-        """The endpoint erred or kept silent."""
+    def failed(self, now: float, *, told: bool = False) -> None:
+        """The endpoint erred or kept silent. `told`: it said so itself."""
         if now >= self._window:
             self._next_window(now)
         self._calls += 1
         self._failed += 1
         self._failures += 1
+        self._told = self._told + 1 if told else 0
+        self._told_calls += told
         if self.open_until:
             if now < self.open_until:
                 return  # an attempt from before it opened says nothing new
             self._open_seconds = min(_LONGEST_OPEN_SECONDS, self._open_seconds * 2)
-            self._open(now, "the probe failed")
+            self._open(now, "the probe failed", _evidence(told))
         elif self._failures >= _FAILURES_TO_OPEN:
-            self._open(now, f"{self._failures} failures in a row")
+            self._open(now, f"{self._failures} failures in a row", _evidence(self._told >= _FAILURES_TO_OPEN))
         elif self._share(self._failed, self._before[1]):
-            self._open(now, "half of its answers are failures")
+            told = self._share(self._told_calls, self._before[3])
+            self._open(now, "half of its answers are failures", _evidence(told))
+        elif now < self._suspect_until:
+            self._open(now, "a failure, as other pods had", _evidence(told))
 
     def shut(self, now: float, reason: str) -> None:
         """It said what another try won't change soon: it doesn't know the model, or doesn't let us use it."""
-        self._reason, self._opened_at = reason, now
-        self.open_until, self.probe_until = now + _SHUT_SECONDS, 0.0
+        self._set(now, now + _SHUT_SECONDS, reason, Evidence.TOLD)
 
-    def _open(self, now: float, reason: str) -> None:
-        self._reason, self._opened_at = reason, now
-        self.open_until = now + self._open_seconds * (1 - _JITTER * self._draw())
-        self.probe_until = 0.0
+    # ---- what other pods say
+
+    def heard(self, now: float, seconds: float, reason: str) -> bool:
+        """Others' circuits are open for `seconds` more. Whether that is believed: else it makes suspicious."""
+        until = now + min(seconds, _LONGEST_HEARD_SECONDS)
+        if not self.open_until and self.fresh(now):
+            self.suspect(now, seconds)
+            return False
+        if until <= self.open_until:
+            return False
+        if self.open_until:
+            self.open_until, self.probe_until = until, 0.0  # somebody's probe has failed
+        else:
+            self._set(now, until, f"{reason}, by the word of other pods", Evidence.OTHERS)
+        return True
+
+    def suspect(self, now: float, seconds: float) -> None:
+        """Others have trouble that may be their own: for `seconds` the first failure here is enough."""
+        self._suspect_until = now + min(seconds, _LONGEST_HEARD_SECONDS)
+
+    def recovered(self, now: float) -> None:
+        """Another pod had an answer. What this pod saw itself is probed at once, a word of others is taken back."""
+        self._suspect_until = 0.0
+        if self.open_until and self.evidence is Evidence.OTHERS:
+            self._reset()
+        elif self.open_until:
+            self.open_until, self.leave_until = min(self.open_until, now), now + _PROBE_SECONDS
+
+    # ---- its states
+
+    def fresh(self, now: float) -> bool:
+        """Whether it has had a success of its own a moment ago."""
+        return now < self._succeeded_at + _FRESH_SECONDS
+
+    @property
+    def reason(self) -> str:
+        """Why it opened last."""
+        return self._reason
+
+    def _open(self, now: float, reason: str, evidence: Evidence) -> None:
+        self._set(now, now + self._open_seconds * (1 - _JITTER * self._draw()), reason, evidence)
+
+    def _set(self, now: float, until: float, reason: str, evidence: Evidence) -> None:
+        self._reason, self._opened_at, self.evidence = reason, now, evidence
+        self.open_until, self.probe_until, self.leave_until, self._suspect_until = until, 0.0, 0.0, 0.0
+        if self._news is not None and evidence is not Evidence.OTHERS:
+            self._news(self)
 
     def _close(self) -> None:
-        self.open_until = self.probe_until = 0.0
+        self._reset()
+        if self._news is not None:
+            self._news(self)
+
+    def _reset(self) -> None:
+        self.open_until = self.probe_until = self.leave_until = 0.0
         self._open_seconds = _FIRST_OPEN_SECONDS
-        self._calls, self._failed, self._slow, self._before = 0, 0, 0, (0, 0, 0)
+        self._calls, self._failed, self._slow, self._told_calls, self._before = 0, 0, 0, 0, (0, 0, 0, 0)
 
     def _share(self, bad: int, before: int) -> bool:
         calls = self._calls + self._before[0]
@@ -150,6 +247,10 @@ class Circuit:
 
     def _next_window(self, now: float) -> None:
         fresh = now < self._window + _WINDOW_SECONDS
-        self._before = (self._calls, self._failed, self._slow) if fresh else (0, 0, 0)
-        self._calls = self._failed = self._slow = 0
+        self._before = (self._calls, self._failed, self._slow, self._told_calls) if fresh else (0, 0, 0, 0)
+        self._calls = self._failed = self._slow = self._told_calls = 0
         self._window = now + _WINDOW_SECONDS
+
+
+def _evidence(told: bool) -> Evidence:
+    return Evidence.TOLD if told else Evidence.SILENCE

@@ -435,7 +435,7 @@ class Builder:
                     name=at.name,
                     urls=at.urls,
                     stream_urls=at.stream_urls,
-                    circuit=at.circuits.setdefault(model, Circuit()),
+                    circuit=self._live.circuit(at.circuits, (key, at.name, at.base), model),
                     circuits=at.circuits,
                     has_siblings=several,
                 )

@@ -212,7 +212,7 @@ class _Part:
         made, exchange = self.made, self._exchange
         self._fault = f"stream_{fault}"
         if fault != "diverged":
-            made.endpoint.circuit.failed(exchange.loop.time())
+            made.endpoint.circuit.failed(exchange.loop.time(), told=fault == "error")
         labels = made.bid.target.labels
         ledger.attempt(labels[2], made.endpoint.name, made.bid.target.model, self._fault)
         exchange.failures.append(f"{labels[2]}/{made.endpoint.name}: {self._fault}")

@@ -368,7 +368,7 @@ def _judge(failed: AttemptFailedError, made: Attempt, now: float) -> None:
     elif failed.whole is not None:
         endpoint.circuit.succeeded(now, began)
     else:
-        endpoint.circuit.failed(now)
+        endpoint.circuit.failed(now, told=bool(failed.status) or failed.outcome == "error_event")
 
 
 def _headers(

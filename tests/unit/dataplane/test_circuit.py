@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merit_dataplane.resilience.backoff import after, backoff
-from merit_dataplane.resilience.circuit import Circuit, Kind
+from merit_dataplane.resilience.circuit import Circuit, Evidence, Kind
 from merit_dataplane.resilience.retry_budget import RetryBudget
 
 
@@ -196,6 +196,111 @@ def test_no_history_keeps_an_endpoint_out_for_more_than_thirty_seconds(history: 
 
 
 # ---- retry budget
+
+
+# ---- the word of other pods
+
+
+def test_who_knows_nothing_believes_and_probes_when_its_time_is_up() -> None:
+    made = circuit()
+    assert made.heard(100, 7, "errors")
+    assert made.unavailable(100) == "circuit open for 7 s more: errors, by the word of other pods"
+    assert made.unavailable(107) == ""
+    made.started(107)
+    made.succeeded(108, 107)
+    assert made.open_until == 0
+
+
+def test_no_word_counts_for_longer_than_a_minute() -> None:
+    made = circuit()
+    made.heard(0, 1e9, "errors")
+    assert made.open_until == 60
+
+
+def test_its_own_fresh_success_weighs_more_and_the_first_failure_then_opens_it() -> None:
+    made = circuit()
+    made.succeeded(98, 97)
+    assert not made.heard(100, 7, "errors")
+    assert made.unavailable(100) == ""
+    made.failed(101, told=True)
+    assert made.unavailable(101) == "circuit open for 5 s more: a failure, as other pods had"
+    assert made.evidence is Evidence.TOLD
+
+
+def test_suspicion_passes() -> None:
+    made = circuit()
+    made.suspect(100, 7)
+    made.failed(107)
+    assert made.unavailable(107) == ""
+
+
+def test_a_probe_of_another_pod_that_failed_keeps_it_open_for_longer() -> None:
+    made = opened(100)
+    assert made.heard(104, 9, "errors")
+    assert made.open_until == 113
+    assert not made.heard(105, 3, "errors")
+    assert made.open_until == 113
+
+
+def test_what_others_took_back_is_closed_and_what_it_saw_itself_is_probed_at_once() -> None:
+    heard, own = circuit(), opened(100)
+    heard.heard(100, 7, "errors")
+    for made in (heard, own):
+        made.led_until = 110.0
+        made.recovered(101)
+    assert heard.open_until == 0
+    assert own.open_until == 101
+    assert own.unavailable(101) == "", "it has leave to probe"
+    own.started(101)
+    assert own.unavailable(101) == "circuit half open, a probe is under way"
+
+
+def test_while_pods_share_what_they_know_a_probe_needs_leave() -> None:
+    made = opened(100)
+    made.led_until = 120.0
+    assert made.unavailable(106) == "circuit half open, one pod at a time probes it"
+    made.leave_until = 109.0
+    assert made.unavailable(106) == ""
+    assert made.unavailable(109) == "circuit half open, one pod at a time probes it"
+    assert made.unavailable(120) == "", "the others are not heard any more"
+
+
+@pytest.mark.parametrize(
+    ("failures", "evidence"),
+    [
+        ([True] * 5, Evidence.TOLD),
+        ([True, False, True, True, True], Evidence.SILENCE),
+        ([False] * 5, Evidence.SILENCE),
+    ],
+)
+def test_what_it_opened_on(failures: list[bool], evidence: Evidence) -> None:
+    made = circuit()
+    for told in failures:
+        made.failed(0, told=told)
+    assert made.unavailable(0)
+    assert made.evidence is evidence
+
+
+def test_of_mixed_failures_those_that_were_told_must_be_enough_alone() -> None:
+    for told, evidence in ((10, Evidence.TOLD), (9, Evidence.SILENCE)):
+        made = circuit()
+        for call in range(10):
+            made.succeeded(0, 0)
+            made.failed(0, told=call < told)
+        assert made.unavailable(0)
+        assert made.evidence is evidence
+
+
+def test_news_are_of_what_it_saw_itself_never_of_what_it_heard() -> None:
+    news: list[float] = []
+    made = Circuit(draw=lambda: 0.0, news=lambda circuit: news.append(circuit.open_until))
+    made.heard(100, 7, "errors")
+    made.recovered(101)
+    assert news == []
+    for _ in range(5):
+        made.failed(102)
+    made.succeeded(110, 109)
+    assert news == [107, 0]
 
 
 def test_ten_retries_in_ten_seconds_are_always_allowed() -> None:

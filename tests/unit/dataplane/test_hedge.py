@@ -161,6 +161,8 @@ def hedged(
             cache=ExactStore(1),
             max_body_bytes=10_000,
             admission=Admission(decisions, ledger),
+            responses=Responses(),
+            stems=Library(1 << 20, None),
             places=Places(decisions),
             turns=Turns(ledger),
             bodies=Bodies(1 << 20, ledger),
