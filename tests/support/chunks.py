@@ -42,4 +42,12 @@ def _add(message: dict[str, Any], delta: dict[str, Any]) -> None:
             message["tool_calls"].append({"id": part["id"], "name": part["function"]["name"], "arguments": ""})
         message["tool_calls"][part["index"]]["arguments"] += part["function"]["arguments"]
     for kept in ("citations", "annotations", "provider_blocks"):
-        message.setdefault(kept, []).extend(delta.get(kept) or ())
+        grow(message.setdefault(kept, []), delta.get(kept) or [])
+
+
+def grow(held: list[Any], entries: list[dict[str, Any]]) -> None:
+    """Each entry of a list in chunks says its place in the whole, and stands there without it."""
+    for entry in entries:
+        if entry["index"] != len(held):
+            raise AssertionError(f"{entry} is in place {len(held)}")
+        held.append({name: value for name, value in entry.items() if name != "index"})

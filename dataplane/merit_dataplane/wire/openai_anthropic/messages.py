@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from merit_dataplane.wire.delta_lists import unplaced
 from merit_dataplane.wire.openai_anthropic.fields import a_list, a_string, an_object, invalid
 from merit_dataplane.wire.openai_turns import turns_of
 
@@ -57,7 +58,7 @@ def _assistant(message: Block, where: str) -> Iterator[Block]:
         yield from _thought(an_object(given, f"{where}.reasoning_details[{place}]"))
     for place, given in enumerate(a_list(message.get("provider_blocks"), f"{where}.provider_blocks")):
         at = f"{where}.provider_blocks[{place}]"
-        block = an_object(given, at)
+        block = unplaced(an_object(given, at))
         if "type" in block or not block:  # Gemini's have none
             a_string(block.get("type"), f"{at}.type")
             yield block

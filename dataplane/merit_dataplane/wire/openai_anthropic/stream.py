@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from merit_crds.pricing import CostDetails, Usage
+from merit_dataplane.wire.delta_lists import DeltaLists
 from merit_dataplane.wire.errors import error_body
 from merit_dataplane.wire.openai_anthropic.answer import PLAIN, AnthropicError, cited_in, detail
 from merit_dataplane.wire.openai_anthropic.usage import finish_reason, openai_usage, service_tier
@@ -57,6 +58,7 @@ class AnthropicStream:
         self._calls = self._thoughts = 0
         self._text_start = self._text_end = 0
         self._citations: list[dict[str, Any]] = []
+        self._lists = DeltaLists()
         self.usage: Usage | None = None
         self.complete = False
         """Anthropic said that it is finished."""
@@ -187,7 +189,8 @@ class AnthropicStream:
         return b"data: " + with_cost(body, self._price(self.usage)) + b"\n\ndata: [DONE]\n\n"
 
     def _chunk(self, delta: dict[str, Any], *, finish: str | None = None, **more: Any) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish, **more}
+        numbered = self._lists.numbered(delta)
+        choice = {"index": 0, "delta": numbered, "logprobs": None, "finish_reason": finish, **more}
         return b"data: " + _encode({**self._head, "choices": [choice]}) + b"\n\n"
 
 

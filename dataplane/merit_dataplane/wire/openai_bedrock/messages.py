@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from merit_dataplane.wire.delta_lists import unplaced
 from merit_dataplane.wire.openai_anthropic.fields import a_list, a_string, an_object, invalid
 from merit_dataplane.wire.openai_bedrock.media import medium, sound
 from merit_dataplane.wire.openai_turns import turns_of
@@ -77,7 +78,7 @@ def _assistant(message: Block, where: str) -> Iterator[Block]:
     for place, given in enumerate(a_list(message.get("reasoning_details"), f"{where}.reasoning_details")):
         yield from _thought(an_object(given, f"{where}.reasoning_details[{place}]"))
     for given in a_list(message.get("provider_blocks"), f"{where}.provider_blocks"):
-        block = an_object(given, f"{where}.provider_blocks")
+        block = unplaced(an_object(given, f"{where}.provider_blocks"))
         if len(block) == 1 and OWN.issuperset(block):  # another vendor's mean nothing here
             yield block
     yield from _parts(message, where)

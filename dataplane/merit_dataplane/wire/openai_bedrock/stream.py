@@ -9,6 +9,7 @@ import msgspec
 
 from merit_crds.pricing import CostDetails, Usage
 from merit_dataplane.wire.amazon_event_stream import Message, MessageReader
+from merit_dataplane.wire.delta_lists import DeltaLists
 from merit_dataplane.wire.openai_bedrock.answer import cited_in, detail
 from merit_dataplane.wire.openai_bedrock.errors import error_event
 from merit_dataplane.wire.openai_bedrock.families import format_of_thoughts
@@ -90,6 +91,7 @@ class BedrockStream:
         self._blocks: dict[int, _Block] = {}
         self._calls = self._thoughts = self._text_end = 0
         self._stopped = False
+        self._lists = DeltaLists()
         self.usage: Usage | None = None
         self.complete = False
         """Bedrock said that it is finished."""
@@ -227,7 +229,8 @@ class BedrockStream:
         return told + _DONE if self.complete else told
 
     def _chunk(self, delta: dict[str, Any], *, finish: str | None = None, **more: Any) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish, **more}
+        numbered = self._lists.numbered(delta)
+        choice = {"index": 0, "delta": numbered, "logprobs": None, "finish_reason": finish, **more}
         return b"data: " + _encode({**self._head, "choices": [choice]}) + b"\n\n"
 
 

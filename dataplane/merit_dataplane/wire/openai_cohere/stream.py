@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from merit_crds.pricing import CostDetails, Usage
+from merit_dataplane.wire.delta_lists import DeltaLists
 from merit_dataplane.wire.errors import error_body
 from merit_dataplane.wire.openai_cohere.answer import cited_in, logprobs, thought
 from merit_dataplane.wire.openai_cohere.usage import FAILED, booked, finish_reason, openai_usage
@@ -71,6 +72,7 @@ class CohereStream:
         self._thoughts: dict[int, int] = {}
         self._calls: dict[int, int] = {}
         self._arguments: set[int] = set()
+        self._lists = DeltaLists()
         self.usage: Usage | None = None
         """What Cohere charges for."""
         self.complete = False
@@ -175,5 +177,6 @@ class CohereStream:
         return out + b"data: [DONE]\n\n"
 
     def _chunk(self, delta: dict[str, Any], *, finish: str | None = None, **more: Any) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish, **more}
+        numbered = self._lists.numbered(delta)
+        choice = {"index": 0, "delta": numbered, "logprobs": None, "finish_reason": finish, **more}
         return b"data: " + _encode({**self._head, "choices": [choice]}) + b"\n\n"

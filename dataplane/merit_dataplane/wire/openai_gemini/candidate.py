@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from merit_dataplane.wire.delta_lists import DeltaLists
 from merit_dataplane.wire.openai_gemini.grounding import annotations
 from merit_dataplane.wire.openai_gemini.messages import OUR_ID
 from merit_dataplane.wire.openai_gemini.thoughts import FORMAT, signed
@@ -64,6 +65,7 @@ class Speaker:
         self._answer, self._index = answer, index
         self._calls = self._details = 0
         self._texts: list[str] = []
+        self._lists = DeltaLists()
         self.finished = False
 
     def deltas(self, candidate: Candidate) -> list[Delta]:
@@ -71,14 +73,19 @@ class Speaker:
         parts = (candidate.content.parts if candidate.content else None) or ()
         return [delta for raw in parts if (delta := self._delta(raw))]
 
+    def streamed(self, delta: Delta) -> Delta:
+        """A delta as a chunk has it."""
+        return self._lists.numbered(delta)
+
     def end(self, candidate: Candidate, *, streamed: bool) -> tuple[Delta, Delta]:
         """What the rest of the candidate adds to the message, and to the choice."""
         message: Delta = {}
         texts = ["".join(self._texts)] if streamed else self._texts
         if cited := annotations(candidate.grounding_metadata, texts):
             message["annotations"] = cited
-        if candidate.citation_metadata and candidate.citation_metadata.get("citations"):
-            message["citations"] = candidate.citation_metadata["citations"]
+        recited = candidate.citation_metadata.get("citations") if candidate.citation_metadata else None
+        if isinstance(recited, list) and recited:
+            message["citations"] = [citation for citation in recited if isinstance(citation, dict)]
         choice = {
             name: value
             for name in _AS_THEY_ARE

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from merit_dataplane.wire.delta_lists import unplaced
 from merit_dataplane.wire.openai_anthropic.fields import a_list, a_string, an_object, invalid
 from merit_dataplane.wire.openai_gemini.media import Part, part_of
 from merit_dataplane.wire.openai_gemini.thoughts import signature_of, signatures, thought_parts
@@ -65,7 +66,7 @@ def _spoken(message: Part, where: str, called: dict[str, str]) -> Iterator[Part]
     for block in a_list(message.get("provider_blocks"), f"{where}.provider_blocks"):
         part = an_object(block, f"{where}.provider_blocks")
         if "type" not in part:  # others' have one
-            yield part
+            yield unplaced(part)
     for place, image in enumerate(a_list(message.get("images"), f"{where}.images")):
         given = an_object(image, f"{where}.images[{place}]")
         yield part_of(given, f"{where}.images[{place}]") | _signed(signature_of(given))

@@ -94,10 +94,10 @@ class GeminiStream:
             out.append(self._chunk(_choice(index, {"role": "assistant", "content": ""})))
         for delta in speaker.deltas(candidate):
             self.events += 1
-            out.append(self._chunk(_choice(index, delta)))
+            out.append(self._chunk(_choice(index, speaker.streamed(delta))))
         message, choice = speaker.end(candidate, streamed=True)
         if message or choice:
-            out.append(self._chunk(_choice(index, message) | choice))
+            out.append(self._chunk(_choice(index, speaker.streamed(message)) | choice))
         return b"".join(out)
 
     def _ended(self) -> bytes:

@@ -13,6 +13,7 @@ from merit_dataplane.wire.openai_anthropic.messages import conversation
 from merit_dataplane.wire.openai_anthropic.stream import AnthropicStream
 from merit_dataplane.wire.openai_response import usage_of
 from tests.support.cassettes import Cassette, cassettes
+from tests.support.chunks import grow
 
 ALL = [c for c in cassettes("anthropic", "messages") if c.body]
 WHOLE = [c for c in ALL if c.status == 200 and not c.streamed]
@@ -87,7 +88,7 @@ def put_together(data: bytes) -> dict[str, Any]:
                     message["tool_calls"].append({"id": part["id"], "name": part["function"]["name"], "arguments": ""})
                 message["tool_calls"][part["index"]]["arguments"] += part["function"]["arguments"]
             for kept in ("citations", "provider_blocks"):
-                message.setdefault(kept, []).extend(delta.get(kept) or ())
+                grow(message.setdefault(kept, []), delta.get(kept) or [])
             if choice["finish_reason"]:
                 message["finish_reason"] = choice["finish_reason"]
     return message
