@@ -11,6 +11,20 @@ DONE = b"[DONE]"
 ABSENT = msgspec.Raw(b"")
 
 
+def text_of(content: Any) -> str:
+    """The text of a message's `content`; of Mistral's parts that of those that are text."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
+
+
+def thought_of(content: Any) -> str:
+    """What Mistral's parts of the type `thinking` say."""
+    parts = content if isinstance(content, list) else ()
+    thoughts = [part.get("thinking") for part in parts if isinstance(part, dict) and part.get("type") == "thinking"]
+    return "".join(text_of(thought) for thought in thoughts)
+
+
 class Function(msgspec.Struct):
     """Of a tool call, a part of it."""
 
@@ -52,14 +66,13 @@ class Delta(msgspec.Struct):
     extra_content: Any = None
 
     def text(self) -> str:
-        """Its text; of Mistral's parts that of those that are text."""
-        if isinstance(self.content, list):
-            return "".join(str(p.get("text") or "") for p in self.content if isinstance(p, dict))
-        return self.content or ""
+        """Its text."""
+        return text_of(self.content)
 
     def thought(self) -> str:
-        """What it thinks aloud: DeepSeek's field, or that of OpenRouter, Groq and vLLM."""
-        return self.reasoning_content or (self.reasoning if isinstance(self.reasoning, str) else "")
+        """What it thinks aloud: DeepSeek's field, that of OpenRouter, Groq and vLLM, or Mistral's parts."""
+        spoken = self.reasoning_content or (self.reasoning if isinstance(self.reasoning, str) else "")
+        return spoken or thought_of(self.content)
 
 
 class Choice(msgspec.Struct):

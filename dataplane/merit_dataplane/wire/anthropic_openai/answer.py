@@ -5,8 +5,9 @@ from typing import Any
 
 import msgspec
 
+from merit_dataplane.wire.anthropic_openai.citations import own_citation
 from merit_dataplane.wire.anthropic_openai.usage import message_usage, stop_reason
-from merit_dataplane.wire.chat_chunks import ABSENT, signed
+from merit_dataplane.wire.chat_chunks import ABSENT, signed, text_of, thought_of
 from merit_dataplane.wire.openai_anthropic.answer import FORMAT
 from merit_dataplane.wire.openai_response import decoded, usage_of
 from merit_dataplane.wire.passenger import PASSENGER
@@ -113,9 +114,9 @@ def thoughts(message: dict[str, Any]) -> list[Block]:
 
 
 def spoken_thought(message: dict[str, Any]) -> str:
-    """DeepSeek's field, or that of OpenRouter, Groq and vLLM."""
+    """DeepSeek's field, that of OpenRouter, Groq and vLLM, or Mistral's parts."""
     said = message.get("reasoning_content") or message.get("reasoning")
-    return said if isinstance(said, str) else ""
+    return said if isinstance(said, str) and said else thought_of(message.get("content"))
 
 
 def _others(message: dict[str, Any]) -> list[Block]:
@@ -130,10 +131,7 @@ def own_block(block: Any) -> bool:
 
 
 def _texts(message: dict[str, Any]) -> list[Block]:
-    content = message.get("content")
-    if isinstance(content, list):  # Mistral's parts
-        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    text = content if isinstance(content, str) and content else message.get("refusal")
+    text = text_of(message.get("content")) or message.get("refusal")
     if not isinstance(text, str) or not text:
         return []
     block: Block = {"type": "text", "text": text}
@@ -143,11 +141,13 @@ def _texts(message: dict[str, Any]) -> list[Block]:
 
 
 def citations(message: dict[str, Any], text: str) -> list[Block]:
-    """Anthropic's own as they came; annotations that name a web page as its citations of search results."""
+    """Anthropic's own as they came, and Bedrock's of the same models; else annotations that name a web page as its
+    citations of search results. Those of others have no counterpart.
+    """
     given = message.get("citations")
-    own = [c for c in given if isinstance(c, dict)] if isinstance(given, list) else []
+    own = [one for c in given if (one := own_citation(c))] if isinstance(given, list) else []
     if own:
-        return [{name: c[name] for name in c if name not in ("start_index", "end_index")} for c in own]
+        return own
     made = []
     for annotation in message.get("annotations") or ():
         page = annotation.get("url_citation") if isinstance(annotation, dict) else None

@@ -14,6 +14,7 @@ from merit_dataplane.wire.anthropic_openai.errors import error_event
 from merit_dataplane.wire.anthropic_openai.usage import message_usage, stop_reason
 from merit_dataplane.wire.call_sequence import Begun, CallSequence, Ended, More, Step
 from merit_dataplane.wire.chat_chunks import ABSENT, DONE, Choice, Delta, chunk_of, own_event, signed, told
+from merit_dataplane.wire.delta_lists import unplaced
 from merit_dataplane.wire.openai_anthropic.answer import FORMAT
 from merit_dataplane.wire.openai_response import usage_of
 from merit_dataplane.wire.sealed import Detail, seal
@@ -66,7 +67,8 @@ class MessageStream:
         if chunk.error is not None:
             message, code = told(chunk.error)
             return error_event(message, code=code or None)
-        out = [] if self._started else [self._start(chunk.id, chunk.model)]
+        begins = not self._started and (chunk.id or chunk.choices)  # Azure tells its filter's results before
+        out = [self._start(chunk.id, chunk.model)] if begins else []
         for choice in chunk.choices or ():
             if choice.index == 0:
                 out.append(self._goes_on(choice.delta or Delta()))
@@ -115,7 +117,7 @@ class MessageStream:
         elif thought := delta.thought():
             out += self._thinks({"type": "reasoning.text", "text": thought})
         for block in filter(own_block, delta.provider_blocks or ()):
-            out += self._opened("other", block) + self._closed()
+            out += self._opened("other", unplaced(block)) + self._closed()
         if text := delta.text() or delta.refusal:
             self._refused = self._refused or not delta.text()
             out += self._says(text)

@@ -67,6 +67,8 @@ class ResponseStream:
             return b""
         if chunk.error is not None:
             return self._failed(*told(chunk.error))
+        if not self._response and not (chunk.id or chunk.choices):
+            return b""  # Azure tells its filter's results before
         return self._chunk(chunk)
 
     def _passed(self, own: bytes) -> bytes:
