@@ -42,6 +42,9 @@ from merit_dataplane.wire.streamed import StreamedAnswer
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _MAX_ERROR_BYTES = 1024 * 1024
+_MAX_WORDS_BYTES, _WORDS_SECONDS = 64 * 1024, 0.25
+_MASKED = re.compile(r"\S*\*\*\S*")
+"""A key of which a vendor shows the ends."""
 _OF_THE_CREDENTIAL = frozenset({401, 402, 407})
 _OF_THE_MODEL = frozenset({403, 404, 409})
 _OURS = _OF_THE_CREDENTIAL | _OF_THE_MODEL | {408, 429}
@@ -241,7 +244,7 @@ async def _whole(response: UpstreamResponse, made: Attempt, dialect: Dialect, gu
         if dialect.estimate is not None:
             return Whole(status, _kind(response), body, usage, dialect.estimate(made.call, body))
         return Whole(status, b"application/json", body, usage)
-    retry_after, why = asked_to_wait(response.header, time.time()), ""
+    retry_after, why, said = asked_to_wait(response.header, time.time()), "", ""
     if _clients_mistake(status) or dialect.reads_refusals:
         body = without_secrets(await response.read(_MAX_ERROR_BYTES), target.provider)
         status, body, asked, why = dialect.error(status, body, response.header)
@@ -250,18 +253,24 @@ async def _whole(response: UpstreamResponse, made: Attempt, dialect: Dialect, gu
             if context_is_too_long(status, body):
                 raise AttemptFailedError("context_too_long", "the context is too long", status=status, whole=whole)
             return whole
-        retry_after = asked if retry_after is None else retry_after
-    said = ""
-    if status not in _SAYS_TO_US and (come := response.arrived()):
-        said = error_message(without_secrets(come, target.provider))
+        retry_after, said = asked if retry_after is None else retry_after, error_message(body)
+    elif status not in _SAYS_TO_US:
+        said = await _words(response, dialect, target.provider)
+    told = "" if status in _SAYS_TO_US else _MASKED.sub("***", said)
+    message = f"the provider answered {status}"
     raise AttemptFailedError(
-        f"status_{status}",
-        f"the provider answered {status}",
-        status=status,
-        retry_after=retry_after,
-        why=why,
-        said=said,
+        f"status_{status}", message, status=status, retry_after=retry_after, why=why, said=told
     )
+
+
+async def _words(response: UpstreamResponse, dialect: Dialect, provider: ProviderPlan) -> str:
+    """What the provider says of its error, where that comes at once: the next candidate doesn't wait for it."""
+    try:
+        async with asyncio.timeout(_WORDS_SECONDS):
+            body = await response.read(_MAX_WORDS_BYTES)
+    except (TimeoutError, UpstreamError):
+        return ""
+    return error_message(dialect.error(response.status, without_secrets(body, provider), response.header).body)
 
 
 def _clients_mistake(status: int) -> bool:
