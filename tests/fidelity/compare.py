@@ -8,8 +8,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from tests.fidelity.errors import error_differences, stream_error_differences
 from tests.fidelity.exchanges import Exchange
-from tests.fidelity.python_clients import Heard
+from tests.fidelity.heard import Heard
 from tests.support.said import anthropic, bedrock, cohere, gemini, openai, responses
 from tests.support.said.answer import Said, Turn, Usage, events
 
@@ -56,6 +57,10 @@ def differences(exchange: Exchange, endpoint: str, said: Said, heard: Heard) -> 
     """Empty where the client heard what was said."""
     if exchange.kind is None:
         raise AssertionError("it is not served")
+    if exchange.fails:
+        return error_differences(exchange, endpoint, said, heard)
+    if said.error:
+        return stream_error_differences(said, heard)
     if heard.exception:
         return [f"{heard.exception} {heard.status}: {str(heard.error.get('message'))[:200]}"]
     found: list[str] = []
@@ -66,6 +71,8 @@ def differences(exchange: Exchange, endpoint: str, said: Said, heard: Heard) -> 
     same = exchange.kind.operation == endpoint and exchange.kind.protocol in ("OpenAI", "AzureOpenAI", "Anthropic")
     if same and _own(exchange) == [_priceless(one) for one in heard.raw]:
         return []  # what the SDK makes of the vendor's own JSON is its own affair
+    if heard.helper:
+        return [heard.helper]
     turns = said.turns if endpoint in ("chat", "completions") else said.turns[:1]
     if len(turns) != len(heard.said.turns):
         return [f"{len(heard.said.turns)} choices for {len(turns)}"]

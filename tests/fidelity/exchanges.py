@@ -128,11 +128,11 @@ def kind_of(method: str, path: str, body: bytes) -> tuple[Kind | None, str]:
     return None, why
 
 
-def exchanges() -> list[Exchange]:
-    """All that are at hand, in a fixed order."""
+def exchanges(*, extracts: bool = False) -> list[Exchange]:
+    """All that are at hand, or the repository's own; in a fixed order."""
     found = {path.name: path for path in sorted(EXTRACTS.glob("*/*.json"))}
     told: dict[str, dict[str, str]] = {}
-    if (ALL / "index.csv").exists():
+    if not extracts and (ALL / "index.csv").exists():
         with (ALL / "index.csv").open(newline="") as index:
             rows = list(csv.DictReader(index))
         found = {row["file"]: ALL / row["file"] for row in rows}

@@ -1,30 +1,32 @@
 """Every exchange through a real gateway, at several chunkings, by each client that it can be asked by."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import anthropic
 
 from tests.fidelity.compare import differences, said_by
 from tests.fidelity.exchanges import Exchange
-from tests.fidelity.python_clients import Clients, Heard
-from tests.fidelity.replay import Replay, mark, replaying
+from tests.fidelity.heard import Clients, Heard
+from tests.fidelity.python_clients import PythonClients
+from tests.fidelity.replay import mark, replaying
 from tests.fidelity.requests import clients_of, made_request, recorded_request
-from tests.fidelity.shop import documents
+from tests.fidelity.shop import Stock, documents
 from tests.support.gateway import Running, gateway
 from tests.support.resources import CONSUMER_KEY
-from tests.support.said.answer import Said
 
 _AT_ONCE = 6
 STREAMED = ("whole", "events", "random", "bytes", "gzip")
-WHOLE = ("whole", "random", "gzip", "deflate")
+WHOLE = ("whole", "gzip")
+Connect = Callable[[Running], AbstractAsyncContextManager[Clients]]
+"""SDKs in front of a gateway."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One request."""
+    """One request. `place` is that of its exchange at the vendor."""
 
     place: int
     exchange: Exchange
@@ -32,8 +34,11 @@ class Case:
     chunking: str
 
     @property
-    def mark(self) -> str:
-        return mark(self.place, self.chunking, f"{self.place}x{self.endpoint.replace('_', '')}x{self.chunking}")
+    def stock(self) -> Stock:
+        """Whom it goes to: an account that has failed is left alone, so each error has one of its own."""
+        exchange = self.exchange
+        troubles = exchange.fails or b'"error":{' in exchange.body or b"exception-type" in exchange.body
+        return Stock(exchange, f"{self.place}-{self.endpoint}-{self.chunking}" if troubles else "")
 
 
 @dataclass(frozen=True)
@@ -58,34 +63,20 @@ def cases(served: list[Exchange], *, chunkings: Iterable[str] = ()) -> list[Case
 
 
 @asynccontextmanager
-async def shop(served: list[Exchange]) -> AsyncIterator[tuple[Running, Replay]]:
-    """A gateway in front of the replaying vendor."""
-    async with replaying(served) as (vendor, url), gateway(*documents(served, url), max_body_bytes=2**26) as running:
-        yield running, vendor
-
-
-async def outcomes(served: list[Exchange], wanted: list[Case]) -> list[Outcome]:
-    """Those of all cases: errors each with a gateway of its own, for an account that has failed is left alone."""
-    calm = [case for case in wanted if not _troubles(case.exchange)]
-    found: list[Outcome] = []
-    async with shop(served) as (running, _):
-        found += await _all(running, calm)
-    for case in wanted:
-        if _troubles(case.exchange):
-            alone = [case.exchange]
-            async with shop(alone) as (running, _):
-                found += await _all(running, [Case(0, case.exchange, case.endpoint, case.chunking)])
-    return found
-
-
-def _troubles(exchange: Exchange) -> bool:
-    return exchange.fails or b'"error"' in exchange.body or b"exception-type" in exchange.body
-
-
-async def _all(running: Running, wanted: list[Case]) -> list[Outcome]:
-    free = asyncio.Semaphore(_AT_ONCE)
+async def python_clients(running: Running) -> AsyncIterator[Clients]:
+    """Those of Python."""
     async with anthropic.AsyncAnthropic(base_url=running.url, api_key=CONSUMER_KEY, max_retries=0) as anthropics:
-        clients = Clients(running.client(), anthropics)
+        yield PythonClients(running.client(timeout=60), anthropics)
+
+
+async def outcomes(served: list[Exchange], wanted: list[Case], connect: Connect = python_clients) -> list[Outcome]:
+    """Those of all cases."""
+    free = asyncio.Semaphore(_AT_ONCE)
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(replaying(served))
+        resources = documents([case.stock for case in wanted], url)
+        running = await stack.enter_async_context(gateway(*resources, max_body_bytes=2**26))
+        clients = await stack.enter_async_context(connect(running))
 
         async def one(case: Case) -> Outcome:
             async with free:
@@ -96,17 +87,13 @@ async def _all(running: Running, wanted: list[Case]) -> list[Outcome]:
 
 async def outcome(clients: Clients, case: Case) -> Outcome:
     """Of one case."""
-    said = said_by(case.exchange)
-    own = recorded_request(case.exchange, case.endpoint, case.mark)
-    body = own or made_request(case.exchange, case.endpoint, said, case.mark)
+    model, marked = case.stock.asked_as, mark(case.place, case.chunking)
+    own = recorded_request(case.exchange, case.endpoint, model, marked)
     try:
+        said = said_by(case.exchange)
+        body = own or made_request(case.exchange, case.endpoint, model, said, marked)
         heard = await clients.ask(case.endpoint, body, stream=case.exchange.streamed)
         found = differences(case.exchange, case.endpoint, said, heard)
-    except Exception as error:  # whatever it is, it is what the client's program would get
+    except Exception as error:  # what the client's program would get
         heard, found = Heard(), [f"{type(error).__name__}: {str(error)[:300]}"]
     return Outcome(case, heard, tuple(found), own is not None)
-
-
-def expectation(said: Said) -> Said:
-    """As it is."""
-    return said

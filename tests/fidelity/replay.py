@@ -7,18 +7,18 @@ import random
 import re
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tests.fidelity.exchanges import Exchange
 
-_MARK = re.compile(rb"replay-(\d+)-([a-z]+)-(\w+)")
+_MARK = re.compile(rb"replay-(\d+)-([a-z]+)-")
 _HOP = frozenset({"content-length", "transfer-encoding", "connection", "content-encoding", "keep-alive"})
 _REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
 
 
-def mark(place: int, chunking: str, case: str) -> str:
-    """What has to stand in the request. `case`: which request it is, so that the vendor's notes are found again."""
-    return f"replay-{place}-{chunking}-{case}"
+def mark(place: int, chunking: str) -> str:
+    """What has to stand in the request."""
+    return f"replay-{place}-{chunking}-"
 
 
 def _whole(body: bytes) -> Iterator[bytes]:
@@ -84,8 +84,6 @@ class Replay:
     """The vendor."""
 
     exchanges: list[Exchange]
-    asked: dict[str, tuple[str, bytes]] = field(default_factory=dict)
-    """Path and body by case: the last that came."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
@@ -97,7 +95,6 @@ class Replay:
                 found = _MARK.search(asked)
                 if found is None:
                     break  # a request that was meant for another program's port
-                self.asked[found[3].decode()] = (head.split(b" ")[1].decode(), asked)
                 await _answer(self.exchanges[int(found[1])], found[2].decode(), writer)
         writer.close()
 
@@ -127,11 +124,11 @@ async def _answer(exchange: Exchange, chunking: str, writer: asyncio.StreamWrite
 
 
 @contextlib.asynccontextmanager
-async def replaying(exchanges: list[Exchange]) -> AsyncIterator[tuple[Replay, str]]:
-    """The vendor and its URL."""
+async def replaying(exchanges: list[Exchange]) -> AsyncIterator[str]:
+    """The vendor's URL."""
     made = Replay(exchanges)
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0, limit=2**24)
     try:
-        yield made, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()

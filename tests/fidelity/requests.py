@@ -1,10 +1,10 @@
 """What a client asks, so that the vendor's recorded answer is one to it."""
 
 import copy
+import re
 from typing import Any
 
 from tests.fidelity.exchanges import Exchange
-from tests.fidelity.shop import client_model
 from tests.support.said.answer import Said
 
 Fields = dict[str, Any]
@@ -23,7 +23,7 @@ def clients_of(exchange: Exchange) -> tuple[str, ...]:
     return CLIENTS.get(operation, (operation,))
 
 
-def recorded_request(exchange: Exchange, endpoint: str, mark: str) -> Fields | None:
+def recorded_request(exchange: Exchange, endpoint: str, model: str, mark: str) -> Fields | None:
     """That of then with the mark in it, where the client speaks as its vendor does; None where there is none."""
     asked = exchange.request
     if asked is None or exchange.kind is None or exchange.kind.operation != endpoint:
@@ -32,8 +32,15 @@ def recorded_request(exchange: Exchange, endpoint: str, mark: str) -> Fields | N
         return None
     if endpoint == "responses" and (_OURS_TO_REFUSE & asked.keys() or "item_reference" in str(asked.get("input"))):
         return None
-    body = copy.deepcopy(asked) | {"model": client_model(exchange)}
+    body = copy.deepcopy(asked) | {"model": model}
+    if endpoint == "embeddings":
+        body.setdefault("encoding_format", _encoding(exchange))
     return body if _marked(body, endpoint, mark) else None
+
+
+def _encoding(exchange: Exchange) -> str:
+    """That of the answer, where it passes through: the SDKs would ask for another one than was asked for then."""
+    return "base64" if re.search(rb'"embedding"\s*:\s*"', exchange.body) else "float"
 
 
 def _marked(body: Fields, endpoint: str, mark: str) -> bool:
@@ -60,9 +67,8 @@ def _marked(body: Fields, endpoint: str, mark: str) -> bool:
     return False
 
 
-def made_request(exchange: Exchange, endpoint: str, said: Said, mark: str) -> Fields:
+def made_request(exchange: Exchange, endpoint: str, model: str, said: Said, mark: str) -> Fields:
     """One that the answer fits to, in any client's words."""
-    model = client_model(exchange)
     names = sorted({name for turn in said.turns for name, _ in turn.calls if isinstance(name, str)})
     schema = {"type": "object", "properties": {}}
     text = f"Say what you said. {mark}"
@@ -92,6 +98,9 @@ def made_request(exchange: Exchange, endpoint: str, said: Said, mark: str) -> Fi
         case "completions":
             return {"model": model, "prompt": text}
         case "embeddings":
-            return {"model": model, "input": [*["a"] * (len(said.vectors) - 1), text]}
+            body = {"model": model, "input": [*["a"] * (len(said.vectors) - 1), text]}
+            if exchange.kind is not None and exchange.kind.protocol == "OpenAI":
+                body["encoding_format"] = _encoding(exchange)
+            return body
         case _:
             return {"model": model, "input": text}

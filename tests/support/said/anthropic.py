@@ -57,7 +57,7 @@ def _of(message: Fields) -> Said:
                 turn.text += block["text"]
                 cited = block.get("citations") or ()
                 turn.citations += len(cited)
-                turn.pages += sum(1 for c in cited if c["type"] == "web_search_result_location" and c.get("url"))
+                turn.pages += sum(1 for c in cited if str(c.get("url") or c.get("source") or "").startswith("http"))
             case "thinking":
                 turn.thoughts += block["thinking"]
                 turn.signatures += [block["signature"]] if block.get("signature") else []

@@ -69,10 +69,16 @@ def _add(turn: Turn, message: Fields, streamed: dict[int, Fields] | None) -> Non
     turn.thoughts += thought if isinstance(thought, str) else spoken
     for detail in details:
         turn.signatures += [detail[name] for name in ("signature", "data") if detail.get(name)]
+    if (message.get("extra_content") or {}).get("google", {}).get("thought_signature"):
+        turn.signatures.append(message["extra_content"]["google"]["thought_signature"])
+    turn.citations += len(message.get("citations") or ())
+    turn.others += [str(block.get("type") or next(iter(block))) for block in message.get("provider_blocks") or ()]
     turn.pages += sum(1 for found in message.get("annotations") or () if found.get("type") == "url_citation")
     turn.images += len(message.get("images") or ())
     for place, call in enumerate(message.get("tool_calls") or ()):
         called = call.get("function") or {}
+        if (call.get("extra_content") or {}).get("google", {}).get("thought_signature"):
+            turn.signatures.append(call["extra_content"]["google"]["thought_signature"])
         if streamed is None:
             turn.calls.append((called["name"], read(called.get("arguments"))))
             continue
