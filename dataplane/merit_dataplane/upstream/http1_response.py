@@ -2,13 +2,12 @@
 
 import asyncio
 import functools
-import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Protocol
 
 from merit_dataplane.upstream.client import Failure, UpstreamError, UpstreamResponse
-from merit_dataplane.upstream.content_coding import inflater
+from merit_dataplane.upstream.content_coding import CodingError, decoder_of
 
 READ_AHEAD_BYTES = 256 * 1024
 _AT_HEAD = -1
@@ -159,7 +158,7 @@ class Http1Response(UpstreamResponse):
 
     async def _decoded(self) -> AsyncGenerator[bytes, None]:
         try:
-            unpack = inflater(self.headers.get(b"content-encoding"))
+            unpack = decoder_of(self.headers.get(b"content-encoding"))
             async for data in self._raw():
                 if unpack is None:
                     yield data
@@ -169,7 +168,7 @@ class Http1Response(UpstreamResponse):
                     await asyncio.sleep(0)  # a little data may unpack to much: others run in between
             if unpack is not None:
                 unpack.finish()
-        except zlib.error as error:
+        except CodingError as error:
             self.error = "bad content-encoding"
             raise self._broken() from error
 

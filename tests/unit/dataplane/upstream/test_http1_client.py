@@ -4,8 +4,10 @@ import asyncio
 import gzip
 import json
 import socket
+import sys
 import zlib
 
+import brotli
 import pytest
 
 from merit_dataplane.upstream import http1_client
@@ -17,6 +19,11 @@ from merit_dataplane.upstream.http1_response import Http1Response
 from tests.support.gateway import eventually, free_port, gateway
 from tests.support.resources import CONSUMER, prices, provider, route
 from tests.unit.dataplane.upstream.peers import HEADERS, OK, SECRET, Peer, always, ask, peer
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 pytestmark = pytest.mark.slow
 
@@ -197,6 +204,14 @@ BODIES: dict[str, tuple[list[bytes], bool, bytes]] = {
     "empty": ([HEAD + b"content-length: 0\r\n\r\n"], False, b""),
     "gzip": ([HEAD + b"content-encoding: gzip\r\n\r\n", gzip.compress(b"he"), gzip.compress(b"llo")], True, b"hello"),
     "deflate": ([HEAD + b"content-encoding: deflate\r\n\r\n" + zlib.compress(b"hello")], True, b"hello"),
+    "br": ([HEAD + b"content-encoding: br\r\n\r\n" + brotli.compress(b"hello")], True, b"hello"),
+    "zstd": ([HEAD + b"content-encoding: zstd\r\n\r\n", zstd.compress(b"he"), zstd.compress(b"llo")], True, b"hello"),
+    "identity": ([HEAD + b"content-encoding: identity\r\n\r\nhello"], True, b"hello"),
+    "two codings": (
+        [HEAD + b"content-encoding: gzip, br\r\n\r\n" + brotli.compress(gzip.compress(b"hello"))],
+        True,
+        b"hello",
+    ),
     "raw deflate": ([HEAD + b"content-encoding: deflate\r\n\r\n" + RAW_DEFLATE], True, b"hello"),
 }
 
@@ -221,9 +236,26 @@ async def test_bodies(name: str, how: str) -> None:
         CHUNKED + b"zz\r\nhello\r\n",
         HEAD + b"content-encoding: gzip\r\n\r\n" + gzip.compress(b"hello")[:-2],
         HEAD + b"content-encoding: br\r\n\r\nhello",
+        HEAD + b"content-encoding: br\r\n\r\n" + brotli.compress(b"hello" * 99)[:-3],
+        HEAD + b"content-encoding: br\r\n\r\n" + brotli.compress(b"hello") + b"more",
+        HEAD + b"content-encoding: zstd\r\n\r\nhello",
+        HEAD + b"content-encoding: zstd\r\n\r\n" + zstd.compress(b"hello" * 99)[:-3],
+        HEAD + b"content-encoding: compress\r\n\r\nhello",
         HEAD + b"transfer-encoding: gzip\r\n\r\nhello",
     ],
-    ids=["length", "chunks", "no chunk", "gzip", "br", "transfer-encoding"],
+    ids=[
+        "length",
+        "chunks",
+        "no chunk",
+        "gzip",
+        "br",
+        "half br",
+        "br and more",
+        "zstd",
+        "half zstd",
+        "unknown",
+        "transfer-encoding",
+    ],
 )
 async def test_bodies_that_break_off(answer: bytes) -> None:
     async with peer(always(answer, close=True)) as (client, server):
@@ -244,8 +276,10 @@ async def test_bodies_that_break_off(answer: bytes) -> None:
         HEAD + b"content-length: 11\r\n\r\nhello hello",
         CHUNKED + b"b\r\nhello hello\r\n",
         HEAD + b"content-encoding: gzip\r\n\r\n" + gzip.compress(b"h" * 1000),
+        HEAD + b"content-encoding: br\r\n\r\n" + brotli.compress(b"h" * 1000),
+        HEAD + b"content-encoding: zstd\r\n\r\n" + zstd.compress(b"h" * 1000),
     ],
-    ids=["announced", "all there", "chunked", "gzip"],
+    ids=["announced", "all there", "chunked", "gzip", "br", "zstd"],
 )
 async def test_more_than_the_limit(answer: bytes) -> None:
     async with peer(always(answer, close=True)) as (client, server):
