@@ -36,7 +36,8 @@ class NodeProcess:
             raise AssertionError("it was given a pipe")
         self._process.stdin.write(json.dumps({"id": self._asked, **asked}).encode() + b"\n")
         await self._process.stdin.drain()
-        return await answered
+        made: Fields = await answered
+        return made
 
     async def read(self) -> None:
         """Hands on what comes, until the process ends."""

@@ -14,7 +14,7 @@ _TOO_LONG_WORDS = re.compile(
 _STATUSES = frozenset({400, 413, 422})
 
 
-_MOST_WORDS = 300
+_MOST_WORDS = 1000
 
 
 class _Error(msgspec.Struct):

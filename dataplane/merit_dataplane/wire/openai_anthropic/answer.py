@@ -121,24 +121,31 @@ def detail(kind: str, text: str, signature: str, data: str) -> dict[str, Any] | 
 
 
 def cited_in(citations: list[dict[str, Any]]) -> dict[str, Any]:
-    """Anthropic's citations, and those of web pages as OpenAI's annotations too."""
+    """Anthropic's citations, and those of web pages and of search results with a URL as OpenAI's annotations too."""
     made: dict[str, Any] = {"citations": citations}
     pages = [
         {
             "type": "url_citation",
             "url_citation": {
-                "url": c["url"],
+                "url": url,
                 "title": c.get("title") or "",
                 "start_index": c["start_index"],
                 "end_index": c["end_index"],
             },
         }
         for c in citations
-        if c.get("type") == "web_search_result_location" and c.get("url")
+        if (url := _page(c))
     ]
     if pages:
         made["annotations"] = pages
     return made
+
+
+def _page(citation: dict[str, Any]) -> str:
+    kind = citation.get("type")
+    url = citation.get("url") if kind == "web_search_result_location" else citation.get("source")
+    known = kind in ("web_search_result_location", "search_result_location")
+    return url if known and isinstance(url, str) and url.startswith(("https://", "http://")) else ""
 
 
 def error_answer(body: bytes) -> bytes:
