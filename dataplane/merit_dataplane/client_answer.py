@@ -5,7 +5,8 @@ import contextlib
 import socket
 import struct
 from collections.abc import MutableMapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, RequestResponseCycle
 
@@ -25,6 +26,32 @@ def drop(transport: asyncio.Transport) -> None:
         with contextlib.suppress(OSError), shared(transport) as copy:
             copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+
+
+class _Template(NamedTuple):
+    """A head of these names: its lines with a place for each value, none where a name has a character that none may
+    have, and where three of the values are, or -1."""
+
+    lines: bytes
+    simple: bool
+    """Its end is told by one length, or by chunks."""
+    length_at: int
+    connection_at: int
+    kind_at: int
+
+
+@lru_cache(maxsize=512)
+def _template(names: tuple[bytes, ...]) -> _Template:
+    lower = [name.lower() for name in names]
+    length_at, connection_at, kind_at = (
+        lower.index(name) if name in lower else -1 for name in (b"content-length", b"connection", b"content-type")
+    )
+    simple = lower.count(b"content-length") < 2 and b"transfer-encoding" not in lower
+    if HEADER_RE.search(b"".join(lower)):
+        return _Template(b"", simple, length_at, connection_at, kind_at)
+    lines = b"".join(b"%b: %%b\r\n" % name.replace(b"%", b"%%") for name in lower)
+    chunks = b"" if length_at >= 0 else b"transfer-encoding: chunked\r\n"
+    return _Template(b"%b%b\r\n" % (lines, chunks), simple, length_at, connection_at, kind_at)
 
 
 class FewWrites(RequestResponseCycle):
@@ -84,32 +111,27 @@ class FewWrites(RequestResponseCycle):
 
     def _begin(self, message: MutableMapping[str, Any]) -> bool:
         """Makes the head. False: it is none that is understood here."""
-        names = [name.lower() for name, _ in message["headers"]]
-        lengths = names.count(b"content-length")
-        values = [value for _, value in message["headers"]]
-        if b"connection" in names and values[names.index(b"connection")] == b"close":
+        names, values = zip(*message["headers"], strict=True) if message["headers"] else ((), ())
+        head = _template(names)
+        if head.connection_at >= 0 and values[head.connection_at] == b"close":
             self.keep_alive = False
         elif not self.keep_alive:
-            names.append(b"connection")
-            values.append(b"close")
+            head, values = _template((*names, b"connection")), (*values, b"close")
         if (
-            lengths > 1
-            or b"transfer-encoding" in names
-            or (b"connection" in names and self.keep_alive)
-            or (not lengths and (message["status"] in _BODILESS or self.scope["http_version"] != "1.1"))
+            not head.simple
+            or (head.connection_at >= 0 and self.keep_alive)
+            or (head.length_at < 0 and (message["status"] in _BODILESS or self.scope["http_version"] != "1.1"))
         ):
             return False
-        if HEADER_RE.search(b"".join(names)) or HEADER_VALUE_RE.search(b"".join(values)):
+        if not head.lines or HEADER_VALUE_RE.search(b"".join(values)):
             raise RuntimeError("a header of the answer has a character that no header may have")
-        lines = [b"%b: %b\r\n" % pair for pair in zip(names, values, strict=True)]
         self.response_started, self.waiting_for_100_continue = True, False
-        self.chunked_encoding = not lengths
-        if lengths:
-            self.expected_content_length = int(values[names.index(b"content-length")])
+        self.chunked_encoding = head.length_at < 0
+        if head.length_at >= 0:
+            self.expected_content_length = int(values[head.length_at])
         else:
-            lines.append(b"transfer-encoding: chunked\r\n")
-            self._events = b"content-type" in names and values[names.index(b"content-type")].startswith(_EVENTS)
-        self._held = b"".join((STATUS_LINE[message["status"]], *lines, b"\r\n"))
+            self._events = head.kind_at >= 0 and values[head.kind_at].startswith(_EVENTS)
+        self._held = STATUS_LINE[message["status"]] + head.lines % values
         return True
 
     def _whole(self, body: bytes) -> None:

@@ -18,6 +18,7 @@ class ExactStore:
     """Answers by key, at most `capacity` bytes."""
 
     def __init__(self, capacity: int):
+        self.capacity = capacity
         self._most_window = capacity // _WINDOW_SHARE
         self._most_main = capacity - self._most_window
         self._largest = capacity // 10

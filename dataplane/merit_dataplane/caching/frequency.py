@@ -3,9 +3,13 @@
 G. Einziger, R. Friedman, B. Manes: TinyLFU, ACM Transactions on Storage 13 (2017).
 """
 
+import struct
+
 _ROWS = 4
 _MOST = 15
 _ADDITIONS_PER_COUNTER = 10
+_places = struct.Struct(f">{_ROWS}I").unpack_from
+"""One for each row, of a key's first bytes."""
 
 
 class Frequency:
@@ -22,9 +26,10 @@ class Frequency:
 
     def add(self, key: bytes) -> None:
         """It was asked for."""
-        for row, at in zip(self._rows, self._places(key), strict=True):
-            if row[at] < _MOST:
-                row[at] += 1
+        mask = self._mask
+        for row, place in zip(self._rows, _places(key), strict=True):
+            if row[place & mask] < _MOST:
+                row[place & mask] += 1
         self._added += 1
         if self._added >= _ADDITIONS_PER_COUNTER * self._width:
             self._added //= 2
@@ -32,7 +37,4 @@ class Frequency:
 
     def of(self, key: bytes) -> int:
         """About how often, 0 to 15; never too low, but for what has faded."""
-        return min(row[at] for row, at in zip(self._rows, self._places(key), strict=True))
-
-    def _places(self, key: bytes) -> list[int]:
-        return [int.from_bytes(key[4 * row : 4 * row + 4]) & self._mask for row in range(_ROWS)]
+        return min(row[place & self._mask] for row, place in zip(self._rows, _places(key), strict=True))

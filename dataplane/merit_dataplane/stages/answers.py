@@ -22,6 +22,7 @@ from merit_dataplane.caching.exact import ExactStore
 from merit_dataplane.caching.flight import Flight, Follower
 from merit_dataplane.caching.key import exact_key
 from merit_dataplane.caching.purges import Purges
+from merit_dataplane.caching.streams import Streams
 from merit_dataplane.exchange import CLIENT_GONE, Exchange
 from merit_dataplane.feedback.answer_id import Byline
 from merit_dataplane.observability.ledger import Ledger
@@ -34,7 +35,7 @@ from merit_dataplane.wire.openai_passed.request import TABLE
 from merit_dataplane.wire.openai_request import Call, Operation
 from merit_dataplane.wire.openai_response import with_cost
 from merit_dataplane.wire.openai_stream import StreamTranslator
-from merit_dataplane.wire.openai_whole import is_whole, stream_of, whole_of
+from merit_dataplane.wire.openai_whole import is_whole, whole_of
 
 if TYPE_CHECKING:
     from merit_dataplane.caching.shared_level import SharedLevel
@@ -43,6 +44,8 @@ _NOTHING = CostDetails(input=0, output=0, request=0)
 _STREAMS = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 _JSON, _SSE = b"application/json", b"text/event-stream; charset=utf-8"
 _CLIENT_STALL_SECONDS = 60.0
+_STREAMS_SHARE = 16
+"""A sixteenth of the cache's bytes, beside it."""
 _LONGEST_WAIT_SECONDS = 300.0
 _FOREVER_SECONDS = 1e7
 """The call has its own limits."""
@@ -70,6 +73,7 @@ class Answers:
 
     def __init__(self, store: ExactStore, ledger: Ledger, responses: Responses, shared: "SharedLevel | None"):
         self._store, self._ledger, self._responses, self._shared = store, ledger, responses, shared
+        self._told = Streams(store.capacity // _STREAMS_SHARE)
         self.purges = Purges()
         self._flights: dict[bytes, Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -327,7 +331,7 @@ class Answers:
         self._save(exchange, entry.cost, entry.input_tokens, entry.output_tokens)
         body, content_type = entry.body, entry.content_type
         if call.stream and content_type != _SSE:
-            body, content_type = stream_of(entry.body, wants_usage=call.wants_usage), _SSE
+            body, content_type = self._told.of(wanted.key, entry, wants_usage=call.wants_usage), _SSE
         now = time.time()
         age, left = max(0, int(now - entry.created)), max(0, int(entry.fresh_until - now))
         headers = [
@@ -403,8 +407,12 @@ def _kept(flight: Flight, wanted: Wanted, flown: Exchange) -> Entry | None:
 
 def _byline(exchange: Exchange, entry: Entry) -> Byline | None:
     """Of who wrote it, while the route still knows that candidate."""
-    tiers = exchange.route.tiers if exchange.route is not None else ()
-    return next((t.byline for tier in tiers for t in tier.targets if t.labels == entry.labels), None)
+    if exchange.route is not None:
+        for tier in exchange.route.tiers:
+            for target in tier.targets:
+                if target.labels == entry.labels:
+                    return target.byline
+    return None
 
 
 class _End(msgspec.Struct):

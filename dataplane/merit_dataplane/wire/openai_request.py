@@ -21,6 +21,7 @@ _MOST_TOKENS_PER_FILE = 100_000
 """Pages that are pictures have many bytes and few tokens; vendors take about a hundred pages."""
 _encode = msgspec.json.Encoder().encode
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_MEDIA_PARTS = (b'"image_url"', b'"input_audio"', b'"file"')
 _TRUE = msgspec.Raw(b"true")
 _ABSENT = msgspec.Raw(b"")
 
@@ -215,8 +216,8 @@ def parse(operation: Operation, body: bytes) -> Call:
     stream = bool(head.stream) and operation is not Operation.EMBEDDINGS
     asked = head.stream_options is not None and bool(head.stream_options.include_usage)
     features, media_bytes = _features(operation, head, stream=stream), 0
-    # a word in a text looks the same as a part of that type, so look closer only when it is there
-    if operation is Operation.CHAT and (b'"image_url"' in raw or b'"input_audio"' in raw or b'"file"' in raw):
+    # messages of plain strings have no parts; a word in a text looks the same as a part of that type
+    if operation is Operation.CHAT and b'"type"' in raw and any(medium in raw for medium in _MEDIA_PARTS):
         media, media_bytes = _media(content)
         features |= media
     return Call(
