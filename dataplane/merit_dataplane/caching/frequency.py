@@ -37,4 +37,4 @@ class Frequency:
 
     def of(self, key: bytes) -> int:
         """About how often, 0 to 15; never too low, but for what has faded."""
-        return min(row[place & self._mask] for row, place in zip(self._rows, _places(key), strict=True))
+        return int(min(row[place & self._mask] for row, place in zip(self._rows, _places(key), strict=True)))

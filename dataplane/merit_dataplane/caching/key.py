@@ -36,8 +36,8 @@ def exact_key(
         parts = [*scope, asked.operation.encode(), _encode(fields)]
     except (ValueError, RecursionError):  # no UTF-8, or a number out of range: the provider is to say so
         return None
-    if call.native is not None:  # its streams ride beside their translation: they are no whole answers of OpenAI's
-        parts.append(_encode((call.native.headers, call.stream)))
+    if call.native is not None:
+        parts.append(_encode(call.native.headers))
     if call.steering is not None:  # also what a suffix of the model's name says
         parts.append(_encode(call.steering))
     digest = hashlib.sha256()

@@ -3,7 +3,8 @@
 from collections import OrderedDict
 
 from merit_dataplane.caching.entry import Entry
-from merit_dataplane.wire.openai_whole import stream_of
+from merit_dataplane.wire.kept_answer import kept_stream
+from merit_dataplane.wire.openai_request import Call
 
 
 class Streams:
@@ -15,14 +16,14 @@ class Streams:
         self.size = 0
         """Bytes that all take, about, with the entries that they were made of: the store may have dropped these."""
 
-    def of(self, key: bytes, entry: Entry, *, wants_usage: bool) -> bytes:
-        """The whole stream. Raises ValueError where none can be made of the entry."""
-        place = key, wants_usage
+    def of(self, key: bytes, entry: Entry, call: Call) -> bytes:
+        """The whole stream, for this client. Raises ValueError where none can be made of the entry."""
+        place = key, call.wants_usage
         held = self._made.get(place)
         if held is not None and held[0] is entry:
             self._made.move_to_end(place)
             return held[1]
-        made = stream_of(entry.body, wants_usage=wants_usage)
+        made = kept_stream(entry.body, call)
         if held is not None:
             self._drop(place)
         if len(made) + entry.size <= self._capacity // 10:

@@ -31,17 +31,16 @@ from merit_dataplane.snapshots.cache_plan import CachePlan
 from merit_dataplane.snapshots.tables import ConsumerPlan, Headers, RoutePlan
 from merit_dataplane.stages.responses import Responses, Send
 from merit_dataplane.wire.errors import RequestError
+from merit_dataplane.wire.kept_answer import STREAMED, kept_whole
 from merit_dataplane.wire.openai_passed.request import TABLE
-from merit_dataplane.wire.openai_request import Call, Operation
+from merit_dataplane.wire.openai_request import Call
 from merit_dataplane.wire.openai_response import with_cost
 from merit_dataplane.wire.openai_stream import StreamTranslator
-from merit_dataplane.wire.openai_whole import is_whole, whole_of
 
 if TYPE_CHECKING:
     from merit_dataplane.caching.shared_level import SharedLevel
 
 _NOTHING = CostDetails(input=0, output=0, request=0)
-_STREAMS = frozenset({Operation.CHAT, Operation.COMPLETIONS})
 _JSON, _SSE = b"application/json", b"text/event-stream; charset=utf-8"
 _CLIENT_STALL_SECONDS = 60.0
 _STREAMS_SHARE = 16
@@ -87,7 +86,7 @@ class Answers:
             return None
         asked = controls(headers, call.fields.get("cache"))
         key = None
-        kept = call.operation in _STREAMS or (not call.stream and call.operation not in TABLE)
+        kept = call.operation in STREAMED or (not call.stream and call.operation not in TABLE)
         if (asked.reads or asked.writes) and kept:
             owner = () if plan.shared else consumer.cache_scope
             chosen = sorted(header for header in headers if header[0] in plan.headers) if plan.headers else ()
@@ -330,8 +329,8 @@ class Answers:
         self._count(exchange, how)
         self._save(exchange, entry.cost, entry.input_tokens, entry.output_tokens)
         body, content_type = entry.body, entry.content_type
-        if call.stream and content_type != _SSE:
-            body, content_type = self._told.of(wanted.key, entry, wants_usage=call.wants_usage), _SSE
+        if call.stream:
+            body, content_type = self._told.of(wanted.key, entry, call), _SSE
         now = time.time()
         age, left = max(0, int(now - entry.created)), max(0, int(entry.fresh_until - now))
         headers = [
@@ -380,19 +379,17 @@ def _kept(flight: Flight, wanted: Wanted, flown: Exchange) -> Entry | None:
         or call is None
     ):
         return None
-    told = whole_of(whole, usage) if call.stream else whole
-    if told is None or not _served_again(told, call) or (call.operation in _STREAMS and not is_whole(told)):
+    if call.native is not None and flown.mid_stream:  # its protocol's own events are of the first part alone
         return None
-    body, content_type = with_cost(told, _NOTHING, usage if flown.estimated else None), _JSON
-    if call.stream and call.native is not None:  # what rides beside the translation is in no whole answer
-        free = StreamTranslator(wants_usage=call.wants_usage, price=lambda _: _NOTHING)
-        body, content_type = free.feed(whole), _SSE
+    told = kept_whole(whole, call, usage, estimated=flown.estimated)
+    if told is None or not _served_again(told, call):
+        return None
     now = time.time()
     fresh = now + min(wanted.plan.seconds, wanted.controls.ttl)
     return Entry(
-        body=body,
+        body=told,
         headers=target.headers,
-        content_type=content_type,
+        content_type=_JSON,
         cost=flown.cost.total if flown.cost is not None else 0,
         input_tokens=usage.input,
         output_tokens=usage.all_output,
@@ -428,7 +425,7 @@ _ends = msgspec.json.Decoder(_Ends)
 
 def _served_again(body: bytes, call: Call) -> bool:
     """Whether every choice has ended well: an answer that a vendor's filter cut off is not to be repeated."""
-    if call.operation not in _STREAMS:
+    if call.operation not in STREAMED:
         return True
     try:
         choices = _ends.decode(body).choices

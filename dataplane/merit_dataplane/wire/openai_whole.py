@@ -18,7 +18,13 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _DONE = b"[DONE]"
 _TEXTS = ("content", "refusal", "reasoning_content", "reasoning")
 """Fields of a delta that grow."""
-_LISTS = ("annotations", "citations")
+_THOUGHTS = ("text", "summary", "data")
+"""Fields of a thought that grow."""
+_LISTS = ("annotations", "citations", "images", "provider_blocks")
+_TURN = {"provider_blocks": 0, "content": 1}
+"""What a vendor's servers did comes before the text, what is said of the text after it."""
+_ENDS = ("native_finish_reason", "stop_sequence", "stop_reason")
+"""Fields of a choice that say more of its end."""
 _TOP = ("id", "created", "model", "system_fingerprint", "service_tier", "provider", "citations")
 
 
@@ -32,6 +38,8 @@ class _Call(msgspec.Struct, forbid_unknown_fields=True):
     id: str | None = None
     type: Literal["function"] | None = None
     function: _Function | None = None
+    extra_content: dict[str, Any] | None = None
+    """Google's: the signature of the thought before it."""
 
 
 class _Choice(msgspec.Struct):
@@ -40,6 +48,9 @@ class _Choice(msgspec.Struct):
     text: str | None = None
     finish_reason: str | None = None
     logprobs: dict[str, list[Any] | None] | None = None
+    native_finish_reason: Any = None
+    stop_sequence: Any = None
+    stop_reason: Any = None
 
 
 class _Chunk(msgspec.Struct):
@@ -57,6 +68,7 @@ _chunk = msgspec.json.Decoder(_Chunk).decode
 _text = msgspec.json.Decoder(str).decode
 _calls = msgspec.json.Decoder(list[_Call]).decode
 _list = msgspec.json.Decoder(list[Any]).decode
+_thoughts = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
 def whole_of(stream: bytes, usage: Usage | None) -> bytes | None:
@@ -129,6 +141,7 @@ def _folded(events: list[bytes], usage: Usage | None) -> bytes:
 
 def _add(choice: dict[str, Any], part: _Choice, kind: str) -> None:
     choice["finish_reason"] = part.finish_reason or choice["finish_reason"]
+    choice |= {name: said for name in _ENDS if (said := getattr(part, name)) is not None}
     if part.logprobs is not None:
         held = choice.setdefault("logprobs", {})
         for name, listed in part.logprobs.items():
@@ -138,24 +151,47 @@ def _add(choice: dict[str, Any], part: _Choice, kind: str) -> None:
         return
     message = choice.setdefault("message", {"role": "assistant", "content": None})
     for name, raw in (part.delta or {}).items():
-        if bytes(raw) == b"null":
-            continue
-        if name == "role":
-            message["role"] = _text(raw) or "assistant"
-        elif name in _TEXTS:
-            message[name] = (message.get(name) or "") + _text(raw)
-        elif name == "tool_calls":
-            for call in _calls(raw):
-                _add_call(message.setdefault("calls", {}), call)
-        elif name in _LISTS:
-            message[name] = [*message.get(name, []), *_list(raw)]
-        else:
-            raise _NotFoldableError
+        if bytes(raw) != b"null":
+            _grow(message, name, raw)
+
+
+def _grow(message: dict[str, Any], name: str, raw: msgspec.Raw) -> None:
+    if name == "role":
+        message["role"] = _text(raw) or "assistant"
+    elif name in _TEXTS:
+        message[name] = (message.get(name) or "") + _text(raw)
+    elif name == "tool_calls":
+        for call in _calls(raw):
+            _add_call(message.setdefault("calls", {}), call)
+    elif name in _LISTS:
+        message[name] = [*message.get(name, []), *_list(raw)]
+    elif name == "reasoning_details":
+        for thought in _thoughts(raw):
+            _think(message.setdefault(name, []), thought)
+    elif name == "extra_content" and name not in message:
+        message[name] = _decode(raw)
+    else:
+        raise _NotFoldableError
+
+
+def _think(thoughts: list[dict[str, Any]], piece: dict[str, Any]) -> None:
+    """Pieces of one thought have its index: its text grows, what else is said of it stays said."""
+    last = thoughts[-1] if thoughts else None
+    if last is None or "index" not in piece or last.get("index") != piece["index"] or last["type"] != piece["type"]:
+        thoughts.append(dict(piece))
+        return
+    for name, value in piece.items():
+        if name in _THOUGHTS:
+            last[name] = (last.get(name) or "") + (value or "")
+        elif value is not None:
+            last[name] = value
 
 
 def _add_call(calls: dict[int, dict[str, Any]], part: _Call) -> None:
     call = calls.setdefault(part.index, {"id": None, "type": "function", "function": {"name": "", "arguments": ""}})
     call["id"] = part.id or call["id"]
+    if part.extra_content is not None:
+        call["extra_content"] = part.extra_content
     if part.function is not None:
         call["function"]["name"] = call["function"]["name"] or part.function.name or ""
         call["function"]["arguments"] += part.function.arguments or ""
@@ -183,12 +219,16 @@ def _deltas(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     yield part({"role": message.get("role") or "assistant", "content": ""})
     rest = {name: value for name, value in message.items() if name not in {"role", "tool_calls"} and value is not None}
-    for name in sorted(rest, key=lambda name: not name.startswith("reasoning")):  # it thinks before it speaks
+    thoughts = {name: rest.pop(name) for name in list(rest) if name.startswith("reasoning")}
+    if thoughts:  # it thinks before it speaks, and says it in several fields at once
+        yield part(thoughts)
+    for name in sorted(rest, key=lambda name: _TURN.get(name, 2)):
         held = {"logprobs": logprobs} if name == "content" else {}
         yield part({name: rest[name]}, **held)
     for place, call in enumerate(message.get("tool_calls") or ()):
         yield part({"tool_calls": [{"index": place, **call}]})
-    yield part({}, finish_reason=choice.get("finish_reason"))
+    ends = {name: choice[name] for name in _ENDS if choice.get(name) is not None}
+    yield part({}, finish_reason=choice.get("finish_reason"), **ends)
 
 
 def _text_parts(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
