@@ -123,7 +123,7 @@ async def test_an_answer_that_came_one_way_is_a_hit_the_other_way(ask: Any, prot
         again = [await ask(merit, stream=stream) for stream in (not first_streams, first_streams)]
         how = [json.loads(line)["cache"] for line in merit.log_text().splitlines()]
     assert how == ["miss", "hit", "hit"]
-    assert len(asked.requests) == 1
+    assert len(asked.asked) == 1
     assert [content(told) for told in again] == [content(first)] * 2
     if protocol == "Anthropic":
         assert content(first) == MESSAGE["content"]
@@ -138,5 +138,5 @@ async def test_who_wants_it_whole_waits_for_a_stream_of_the_same_under_way(proto
         gateway(*documents(asked.url, protocol)) as merit,
     ):
         told = await asyncio.gather(*(messages(merit, stream=stream) for stream in (True, False, True, False)))
-    assert len(asked.requests) == 1
+    assert len(asked.asked) == 1
     assert all(content(one) == content(told[0]) for one in told)
