@@ -19,11 +19,11 @@ Message = MutableMapping[str, Any]
 class Follower:
     """One client's place in an answer."""
 
-    __slots__ = ("at", "reads")
+    __slots__ = ("at", "reads", "taken")
 
     def __init__(self) -> None:
-        self.at = 0
-        """Pieces that it has taken."""
+        self.at = self.taken = 0
+        """Pieces that it has taken, and their bytes."""
         self.reads = True
         """Whether it takes them at all, or waits for the end."""
 
@@ -45,9 +45,15 @@ class Flight:
         self._first = 0
         """Number of the first piece that is still held."""
         self._pieces: list[bytes] = []
+        self._bytes = self._forgotten = 0
+        """Of all pieces so far, and of those that are no longer held."""
         self._followers: set[Follower] = set()
         self._abandoned = asyncio.Event()
         self._waiting: list[asyncio.Future[None]] = []
+        """Followers, for the call to go on."""
+        self._held_up: asyncio.Future[None] | None = None
+        """The call, for its slowest follower: a piece that is taken wakes nobody else, or many followers would wake
+        each other."""
 
     @property
     def abandoned(self) -> bool:
@@ -62,14 +68,16 @@ class Flight:
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        """ASGI: what followers get. Waits while the slowest of them is far behind."""
+        """ASGI: what followers get. Waits while the slowest of them is far behind, unless it was the last piece."""
         if message["type"] == "http.response.start":
             self.status, self.headers = message["status"], tuple(message["headers"])
         elif body := message.get("body", b""):
             self._pieces.append(body)
+            self._bytes += len(body)
         self._wake()
-        while self._followers and self._ahead() > MOST_AHEAD:
-            await self._change()
+        while message.get("more_body") and self._followers and self._ahead() > MOST_AHEAD:
+            self._held_up = asyncio.get_running_loop().create_future()
+            await self._held_up
             self._forget()
 
     def end(self, entry: Entry | None) -> None:
@@ -101,7 +109,7 @@ class Flight:
         self._followers.discard(follower)
         if not self._followers and not self.ended:
             self._abandoned.set()
-        self._wake()
+        self._let_go()
 
     async def begun(self) -> None:
         """Until the status is known, or the call has ended without one."""
@@ -111,7 +119,7 @@ class Flight:
     async def over(self, follower: Follower) -> None:
         """Until the call has ended."""
         follower.reads = False
-        self._wake()
+        self._let_go()
         while not self.ended:
             await self._change()
         follower.reads = True
@@ -126,26 +134,29 @@ class Flight:
             while follower.at < self._first + len(self._pieces):
                 piece = self._pieces[follower.at - self._first]
                 follower.at += 1
+                follower.taken += len(piece)
                 yield piece
-                self._wake()
+                self._let_go()
             if self.ended:
                 return
             await self._change()
 
     # ----
 
-    def _least(self) -> int:
-        end = self._first + len(self._pieces)
-        return min((follower.at for follower in self._followers if follower.reads), default=end)
-
     def _ahead(self) -> int:
-        return sum(len(piece) for piece in self._pieces[max(0, self._least() - self._first) :])
+        """Bytes that the slowest follower has not taken."""
+        if self._bytes - self._forgotten <= MOST_AHEAD:
+            return 0  # certainly no more than may be: spares a look at every follower
+        return self._bytes - min((f.taken for f in self._followers if f.reads), default=self._bytes)
 
     def _forget(self) -> None:
         """What every follower has had: from now on nobody can join."""
-        least = self._least()
-        del self._pieces[: least - self._first]
-        self._first = max(self._first, least)
+        end = self._first + len(self._pieces)
+        count = min((f.at for f in self._followers if f.reads), default=end) - self._first
+        if count > 0:
+            self._forgotten += sum(len(piece) for piece in self._pieces[:count])
+            del self._pieces[:count]
+            self._first += count
 
     async def _change(self) -> None:
         future = asyncio.get_running_loop().create_future()
@@ -157,3 +168,7 @@ class Flight:
         for future in waiting:
             if not future.done():
                 future.set_result(None)
+
+    def _let_go(self) -> None:
+        if self._held_up is not None and not self._held_up.done():
+            self._held_up.set_result(None)

@@ -21,7 +21,8 @@ from tests.support.redis_servers import needs_redis, redis_server
 from tests.support.resources import route
 from tests.unit.dataplane.conftest import Vendors
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
+# three pods and 500 clients in one process: some seconds of CPU, which a busy machine gives in minutes
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow, pytest.mark.timeout(400)]
 
 BODY: dict[str, Any] = {"model": "chat", "messages": [{"role": "user", "content": "When does the branch open?"}]}
 CLIENTS = 500
