@@ -9,29 +9,26 @@ miss         asked for; who asks for the same meanwhile gets it, too
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from merit_crds.pricing import CostDetails, usd
-from merit_dataplane.caching.claim import Found, new_claim
-from merit_dataplane.caching.controls import Controls, controls
+from merit_dataplane.caching.controls import controls
 from merit_dataplane.caching.entry import Entry
 from merit_dataplane.caching.exact import ExactStore
 from merit_dataplane.caching.flight import Flight, Follower
 from merit_dataplane.caching.key import exact_key
 from merit_dataplane.caching.purges import Purges
 from merit_dataplane.caching.streams import Streams
+from merit_dataplane.caching.wanted import Wanted
 from merit_dataplane.exchange import CLIENT_GONE, Exchange
 from merit_dataplane.feedback.answer_id import Byline
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.resilience.guard import Guard, Receive, Verdict
-from merit_dataplane.snapshots.cache_plan import CachePlan
 from merit_dataplane.snapshots.tables import ConsumerPlan, Headers, RoutePlan
+from merit_dataplane.stages.flights import Flights, Go
 from merit_dataplane.stages.responses import Responses, Send
 from merit_dataplane.wire.errors import RequestError
-from merit_dataplane.wire.kept_answer import STREAMED, kept_whole
+from merit_dataplane.wire.kept_answer import STREAMED
 from merit_dataplane.wire.openai_passed.request import TABLE
 from merit_dataplane.wire.openai_request import Call
 from merit_dataplane.wire.openai_response import with_cost
@@ -41,30 +38,17 @@ if TYPE_CHECKING:
     from merit_dataplane.caching.shared_level import SharedLevel
 
 _NOTHING = CostDetails(input=0, output=0, request=0)
-_JSON, _SSE = b"application/json", b"text/event-stream; charset=utf-8"
+_SSE = b"text/event-stream; charset=utf-8"
 _CLIENT_STALL_SECONDS = 60.0
 _STREAMS_SHARE = 16
 """A sixteenth of the cache's bytes, beside it."""
-_LONGEST_WAIT_SECONDS = 300.0
 _FOREVER_SECONDS = 1e7
 """The call has its own limits."""
-_REFUSED = frozenset({"content_filter", "error"})
 _OWN = frozenset({
     b"content-length", b"connection", b"x-request-id", b"x-merit-request-id", b"x-merit-snapshot", b"x-merit-cache",
     b"x-merit-cost", b"x-merit-expected-cost", b"x-merit-attempts", b"x-merit-hedge", b"x-merit-placement",
 })  # fmt: skip
 """Headers of an answer that are not those of another request's."""
-
-Go = Callable[[Exchange, Receive, Send], Awaitable[None]]
-"""The rest of the path, from classification to the account."""
-
-
-class Wanted(NamedTuple):
-    """What a request wants of the cache."""
-
-    key: bytes
-    plan: CachePlan
-    controls: Controls
 
 
 class Answers:
@@ -74,8 +58,7 @@ class Answers:
         self._store, self._ledger, self._responses, self._shared = store, ledger, responses, shared
         self._told = Streams(store.capacity // _STREAMS_SHARE)
         self.purges = Purges()
-        self._flights: dict[bytes, Flight] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._flights = Flights(store, ledger, shared, self._serves)
 
     def wanted(
         self, exchange: Exchange, route: RoutePlan, call: Call, consumer: ConsumerPlan, headers: Headers
@@ -104,8 +87,8 @@ class Answers:
         while True:
             if wanted.controls.reads and (entry := self._found(wanted)) is not None:
                 fresh = entry.fresh(time.time())
-                if not fresh and wanted.key not in self._flights:
-                    self._fly(wanted, exchange.fork(anew=True), go, "refresh").stay()
+                if not fresh and not wanted.controls.only_cached and self._flights.of(wanted.key) is None:
+                    self._flights.begin(wanted, exchange.fork(anew=True), go, "refresh").stay()
                 return await self._replay(exchange, send, wanted, entry, "hit" if fresh else "stale")
             if wanted.controls.only_cached:
                 if (found := await self._elsewhere(wanted, exchange)) is not None:
@@ -118,10 +101,10 @@ class Answers:
                     code="not_cached",
                     headers=((b"x-should-retry", b"false"),),
                 )
-            flight = self._flights.get(wanted.key) if wanted.controls.reads else None
+            flight = self._flights.of(wanted.key) if wanted.controls.reads else None
             first = flight is None or not flight.joinable
             if flight is None or first:
-                flight = self._fly(wanted, exchange.fork(anew=False), go, "miss")
+                flight = self._flights.begin(wanted, exchange.fork(anew=False), go, "miss")
             follower = flight.join()
             try:
                 with Guard(receive, total_seconds=_FOREVER_SECONDS) as guard:
@@ -150,84 +133,7 @@ class Answers:
 
     async def close(self) -> None:
         """Ends what is fetched for nobody in particular."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    # ---- calls
-
-    def _fly(self, wanted: Wanted, flown: Exchange, go: Go, how: str) -> Flight:
-        """A call for this request and all like it."""
-        flown.cache = how
-        flight = self._flights[wanted.key] = Flight(flown)
-        task = asyncio.get_running_loop().create_task(self._flown(flight, wanted, go))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return flight
-
-    async def _flown(self, flight: Flight, wanted: Wanted, go: Go) -> None:
-        entry = None
-        try:
-            entry = await (
-                self._called(flight, wanted, go) if self._shared is None else self._shared_call(flight, wanted, go)
-            )
-            if entry is not None:
-                self._store.put(wanted.key, entry)
-        finally:
-            if self._flights.get(wanted.key) is flight:
-                del self._flights[wanted.key]
-            flight.end(entry)
-
-    async def _called(self, flight: Flight, wanted: Wanted, go: Go) -> Entry | None:
-        """Somebody is asked. What is kept of the answer."""
-        flown, route = flight.exchange, flight.exchange.route
-        flight.went = True
-        self._count(flown, flown.cache)
-        await go(flown, flight.receive, flight.send)
-        another = flown.route is not route  # another model's answer is not this one's
-        return None if another or not wanted.controls.writes else _kept(flight, wanted, flown)
-
-    async def _shared_call(self, flight: Flight, wanted: Wanted, go: Go) -> Entry | None:
-        """What another pod has kept, or is fetching; or a call of which the others hear that it is under way."""
-        shared, key, claim, flown = self._shared, wanted.key, new_claim(), flight.exchange
-        if shared is None:
-            raise AssertionError("there is a second level")
-        refreshes, reads = flown.cache == "refresh", wanted.controls.reads
-
-        def serves(entry: Entry) -> bool:
-            return reads and self._serves(entry, wanted) and (not refreshes or entry.fresh(time.time()))
-
-        found = await shared.look(key, claim, flown.shared(shared.state), serves)
-        if found is Found.TAKEN and reads:
-            found = await self._waited(shared, flight, key, claim, serves)
-        if isinstance(found, Entry):
-            return found
-        if flight.abandoned:
-            entry = None
-        elif found is Found.CLAIMED:
-            async with shared.held(key, claim):
-                entry = await self._called(flight, wanted, go)
-        else:
-            entry = await self._called(flight, wanted, go)
-        if entry is not None:
-            shared.keep(key, claim, entry)
-        elif found is Found.CLAIMED:
-            shared.release(key, claim)
-        return entry
-
-    async def _waited(  # of one call
-        self, shared: "SharedLevel", flight: Flight, key: bytes, claim: bytes, serves: Callable[[Entry], bool]
-    ) -> Entry | Found:
-        """For another pod's call, as long as a client of ours does."""
-        waiting = asyncio.ensure_future(shared.wait(key, claim, serves))
-        gone = asyncio.ensure_future(flight.receive())
-        try:
-            await asyncio.wait((waiting, gone), timeout=_LONGEST_WAIT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            return waiting.result() if waiting.done() else Found.AWAY
-        finally:
-            for task in (waiting, gone):
-                task.cancel()
-            await asyncio.gather(waiting, gone, return_exceptions=True)
+        await self._flights.close()
 
     # ---- what a client gets
 
@@ -365,43 +271,6 @@ def _tokens(flight: Flight) -> tuple[int, int]:
     return (usage.input, usage.all_output) if usage is not None else (0, 0)
 
 
-def _kept(flight: Flight, wanted: Wanted, flown: Exchange) -> Entry | None:
-    """What is kept of an answer; None where it is none that could be served again."""
-    call, usage, target = flown.call, flown.usage, flown.target
-    whole = flight.whole()
-    if (
-        flight.status != 200
-        or flown.error
-        or flown.forced_tier
-        or whole is None
-        or usage is None
-        or target is None
-        or call is None
-    ):
-        return None
-    if call.native is not None and flown.mid_stream:  # its protocol's own events are of the first part alone
-        return None
-    told = kept_whole(whole, call, usage, estimated=flown.estimated)
-    if told is None or not _served_again(told, call):
-        return None
-    now = time.time()
-    fresh = now + min(wanted.plan.seconds, wanted.controls.ttl)
-    return Entry(
-        body=told,
-        headers=target.headers,
-        content_type=_JSON,
-        cost=flown.cost.total if flown.cost is not None else 0,
-        input_tokens=usage.input,
-        output_tokens=usage.all_output,
-        created=now,
-        fresh_until=fresh,
-        stale_until=fresh + wanted.plan.stale_seconds,
-        labels=target.labels,
-        consumer=flown.consumer.key if flown.consumer is not None else "",
-        tags=wanted.controls.tags,
-    )
-
-
 def _byline(exchange: Exchange, entry: Entry) -> Byline | None:
     """Of who wrote it, while the route still knows that candidate."""
     if exchange.route is not None:
@@ -410,25 +279,3 @@ def _byline(exchange: Exchange, entry: Entry) -> Byline | None:
                 if target.labels == entry.labels:
                     return target.byline
     return None
-
-
-class _End(msgspec.Struct):
-    finish_reason: str | None = None
-
-
-class _Ends(msgspec.Struct):
-    choices: list[_End]
-
-
-_ends = msgspec.json.Decoder(_Ends)
-
-
-def _served_again(body: bytes, call: Call) -> bool:
-    """Whether every choice has ended well: an answer that a vendor's filter cut off is not to be repeated."""
-    if call.operation not in STREAMED:
-        return True
-    try:
-        choices = _ends.decode(body).choices
-    except ValueError:
-        return False
-    return bool(choices) and all(choice.finish_reason and choice.finish_reason not in _REFUSED for choice in choices)
