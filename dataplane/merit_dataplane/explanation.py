@@ -37,7 +37,7 @@ def explanation(chain: Sequence[Leg], headers: Headers, *, now: float, wall: flo
 def _leg(leg: Leg, headers: Headers, now: float, wall: float) -> Document:
     route, call = leg
     tier = classify(route, call, headers)
-    prefix = prefix_of(call) if tier.warms else None
+    prefix = prefix_of(call, tier.follow_ups.salt) if tier.warms else None
     return {
         "model": call.model,
         "route": route.key,

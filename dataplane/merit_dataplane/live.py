@@ -90,7 +90,7 @@ class Learned(Measured):
 class Live:
     """Everything learned, by what it is of. `retain` drops what the snapshot no longer names, so it stays bounded."""
 
-    def __init__(self, authentications: Authentications | None = None) -> None:
+    def __init__(self, authentications: Authentications | None = None, secret: bytes | None = None) -> None:
         self.circuit_news: Callable[[Circuit], None] | None = None
         self.account_news: Callable[[AccountLimits], None] | None = None
         """Who is told of circuits and accounts, where pods share that; set before the first snapshot."""
@@ -105,7 +105,8 @@ class Live:
         self._learned: dict[tuple[str, str, str, str], Learned] = {}
         self.consumers = ConsumerAccounts()
         """What those that have limits have used."""
-        self._prefixes = PrefixTable()
+        self.prefixes = PrefixTable(secret=secret)
+        """When each prompt's beginnings were last sent where."""
         self._warmths: dict[tuple[str, str], Warmth] = {}
         self._follow_ups: dict[tuple[str, str], FollowUps] = {}
         self.tallies: dict[Labels, Tally] = {}
@@ -182,13 +183,15 @@ class Live:
 
     def follow_ups(self, route: str, tier: str) -> FollowUps:
         """How often prompts of a tier come again."""
-        return self._follow_ups.setdefault((route, tier), FollowUps(self._prefixes))
+        return self._follow_ups.setdefault((route, tier), FollowUps(self.prefixes))
 
     def warmth(self, provider: str, model: str, *, needs_marks: bool) -> Warmth:
         """What a model's provider has in its cache: of the account, whoever asks and by whichever route."""
         found = self._warmths.get((provider, model))
         if found is None or found.needs_marks is not needs_marks:
-            found = self._warmths[provider, model] = Warmth(self._prefixes, needs_marks=needs_marks)
+            found = self._warmths[provider, model] = Warmth(
+                self.prefixes, needs_marks=needs_marks, name=f"{provider}\0{model}"
+            )
         return found
 
     def commitment(self, price_list: str, terms: Commitment) -> CommitmentAccount:

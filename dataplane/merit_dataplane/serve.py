@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from merit_dataplane.resilience.shared_health import SharedHealth
     from merit_dataplane.shared_state import SharedState
     from merit_dataplane.stems.shelf import Shelf
+    from merit_dataplane.warmth.warm_feed import WarmFeed
 
 log = logging.getLogger("merit.serve")
 _RESTORE_EVERY_SECONDS = 2.0
@@ -81,6 +82,7 @@ class Gateway:
     recorder: Recorder
     purger: Purger
     desk: Desk
+    warm_feed: "WarmFeed | None" = None
     state: "SharedState | None" = None
     health: "SharedHealth | None" = None
     tracing: "Tracing | None" = None
@@ -88,15 +90,15 @@ class Gateway:
 
 def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
     """Makes the parts, in a running loop. A usage log that is given takes the place of the settings' own."""
-    ledger, client = Ledger(), Http1Client()
-    holder = SnapshotHolder(Live(Authentications(client, settings.ambient_namespaces)))
+    ledger, client, secret = Ledger(), Http1Client(), _fleet_secret(settings) if settings.redis else None
+    holder = SnapshotHolder(Live(Authentications(client, settings.ambient_namespaces), secret))
     usage_log = usage_log or _usage_log(settings)
     state = _shared_state(settings.redis) if settings.redis else None
     tracing = _tracing(settings.traces_url, settings.pod) if settings.traces_url else None
     fleet = Fleet()
     turns = Turns(ledger)
     decisions = Decisions(fleet, ledger, state)
-    shared_cache = _shared_cache(settings, state) if state is not None else None
+    shared_cache = _shared_cache(settings, state, secret) if state is not None else None
     admission, bodies, responses = Admission(decisions, ledger), Bodies(settings.body_memory_bytes, ledger), Responses()
     library = Library(_STEMS_BYTES, _shelf(shared_cache) if shared_cache is not None else None)
     path = RequestPath(
@@ -136,6 +138,7 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
         pod=settings.pod,
     )
     health = _shared_health(state, holder, fleet, ledger) if state is not None else None
+    warm_feed = _warm_feed(holder.live, state, secret) if state is not None and secret else None
     return Gateway(
         holder=holder,
         path=path,
@@ -148,6 +151,7 @@ def wire(settings: Settings, usage_log: UsageLog | None = None) -> Gateway:
         recorder=recorder,
         purger=purger,
         desk=desk,
+        warm_feed=warm_feed,
         state=state,
         health=health,
         tracing=tracing,
@@ -166,22 +170,29 @@ def _shared_state(settings: RedisSettings) -> "SharedState":
     return SharedState(settings)
 
 
-def _shared_cache(settings: Settings, state: "SharedState") -> "SharedLevel | None":
-    """With the secret that all pods share: a key of its own, else what else they have in common and nobody else knows.
+def _fleet_secret(settings: Settings) -> bytes | None:
+    """What all pods share: a key of its own, else what else they have in common and nobody else knows.
 
     Raises OSError when the key's file can't be read.
     """
+    file = settings.cache_key_file or settings.token_file
+    return (file.read_bytes().strip() or None) if file is not None else None
+
+
+def _shared_cache(settings: Settings, state: "SharedState", secret: bytes | None) -> "SharedLevel | None":
     from merit_dataplane.caching.sealing import Seal  # noqa: PLC0415 # as above
     from merit_dataplane.caching.shared_level import SharedLevel  # noqa: PLC0415
 
-    if settings.cache_key_file is not None:
-        secret = settings.cache_key_file.read_bytes().strip()
-        return SharedLevel(state, Seal(secret, encrypts=True))
-    token = settings.token_file
-    if token is None or not (secret := token.read_bytes().strip()):
+    if secret is None:
         log.warning("answers are kept in this pod alone: without --cache-key-file nobody could trust those in Redis")
         return None
-    return SharedLevel(state, Seal(secret, encrypts=False))
+    return SharedLevel(state, Seal(secret, encrypts=settings.cache_key_file is not None))
+
+
+def _warm_feed(live: Live, state: "SharedState", secret: bytes) -> "WarmFeed":
+    from merit_dataplane.warmth.warm_feed import WarmFeed  # noqa: PLC0415 # as above
+
+    return WarmFeed(live.prefixes, state, secret)
 
 
 def _shelf(shared: "SharedLevel") -> "Shelf":
@@ -256,6 +267,8 @@ async def run(settings: Settings) -> None:
         followers.append(asyncio.create_task(gateway.desk.watch.follow()))
         if gateway.health is not None:
             followers.append(asyncio.create_task(gateway.health.follow()))
+        if gateway.warm_feed is not None:
+            followers.append(asyncio.create_task(gateway.warm_feed.follow()))
         if budgets is not None:
             followers.append(asyncio.create_task(budgets.follow()))
         followers += _keep_commitments(settings, gateway, stack)

@@ -166,7 +166,8 @@ async def gateway(  # settings
             parts.state.start()
             stack.push_async_callback(parts.state.close)
             assert parts.health is not None
-            for follows in (parts.purger.follow(), parts.health.follow()):
+            warm = [parts.warm_feed.follow()] if parts.warm_feed is not None else []
+            for follows in (parts.purger.follow(), parts.health.follow(), *warm):
                 following = asyncio.create_task(follows)
                 stack.push_async_callback(asyncio.wait, [following])
                 stack.callback(following.cancel)

@@ -23,12 +23,16 @@ _MOST_BYTES = 1 << 20
 _CLAIM_SECONDS = 8.0
 _RENEW_SECONDS = 2.5
 _FIRST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.02, 0.25
+# a claim that would never end is none of ours
 _LOOK = Script(
     """
 local kept = redis.call('GETRANGE', KEYS[1], 0, ARGV[3] - 1)
 if #kept > 0 and ARGV[4] == '0' then return kept end
 if redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
-return 0
+local left = redis.call('PTTL', KEYS[2])
+if left >= 0 and left <= tonumber(ARGV[2]) then return 0 end
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+return 1
 """
 )
 _KEEP = Script(
@@ -56,7 +60,10 @@ class SharedLevel:
     seal: Seal
 
     async def look(self, key: bytes, claim: bytes, budget: Budget, serves: Serves) -> Entry | Found:
-        """An entry that serves; what is kept and does not is left, and the claim to fetch another one is tried for."""
+        """An entry that serves; what is kept and does not is left, and the claim to fetch another one is tried for.
+
+        A Redis that takes no writes, since it is full or a replica, still tells what it has.
+        """
         keys, most = self._keys(key), _MOST_BYTES
         try:
             reply = await self.state.run(_LOOK, keys, (claim, int(1000 * _CLAIM_SECONDS), most, 0), budget=budget)
@@ -67,7 +74,8 @@ class SharedLevel:
                 # also changed, cut off, another version's, or over here before it is in Redis
                 reply = await self.state.run(_LOOK, keys, (claim, int(1000 * _CLAIM_SECONDS), most, 1), budget=budget)
         except SharedStateUnavailableError:
-            return Found.AWAY
+            entry = await self.peek(key, budget)
+            return entry if entry is not None and serves(entry) else Found.AWAY
         return Found.CLAIMED if reply == 1 else Found.TAKEN
 
     async def peek(self, key: bytes, budget: Budget) -> Entry | None:

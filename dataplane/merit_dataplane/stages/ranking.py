@@ -20,7 +20,7 @@ from merit_dataplane.wire.openai_request import Call
 def ranked(exchange: Exchange, route: RoutePlan, call: Call, headers: Headers, ledger: Ledger) -> list[Bid]:
     """The merit order. Raises RequestError when nobody is in it."""
     tier = exchange.tier = classify(route, call, headers) if not exchange.forced_tier else _forced(exchange, route)
-    prefix = exchange.prefix = prefix_of(call) if tier.warms else None
+    prefix = exchange.prefix = prefix_of(call, tier.follow_ups.salt) if tier.warms else None
     wall = exchange.billed_at = time.time() if tier.timed or tier.committed or prefix is not None else 0.0
     stem = exchange.stemming.stem.tokens if exchange.stemming is not None and exchange.stemming.stem is not None else 0
     order = merit_order(tier, call, exchange.started, wall, prefix, stem)

@@ -20,10 +20,11 @@ _MOST_AGAIN = 0.95
 class FollowUps:
     """Of one tier. Counts prompts that are long enough for a cache, whoever they were sent to."""
 
-    __slots__ = ("_again", "_seen", "_shared", "_slot", "_table", "_weight")
+    __slots__ = ("_again", "_seen", "_shared", "_slot", "_table", "_weight", "salt")
 
     def __init__(self, table: PrefixTable) -> None:
         self._table, self._slot = table, secrets.randbits(64)
+        self.salt = table.salt
         self._seen = 0
         self._weight = 0.0
         self._again = self._shared = 0.0

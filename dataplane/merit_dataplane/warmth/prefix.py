@@ -54,8 +54,11 @@ class Prefix(NamedTuple):
     """Where the tools and the instructions that the conversation begins with end, in bytes."""
 
 
-def prefix_of(call: Call) -> Prefix | None:
-    """The beginnings of a chat's prompt; None where it is too short for any vendor's cache, or no plain text."""
+def prefix_of(call: Call, salt: bytes = _SALT) -> Prefix | None:
+    """The beginnings of a chat's prompt; None where it is too short for any vendor's cache, or no plain text.
+
+    `salt`: of who is to know prompts again.
+    """
     if call.input_tokens < LEAST_TOKENS or call.operation is not Operation.CHAT or call.features & MEDIA:
         return None
     tools = bytes(call.fields.get("tools", b""))
@@ -63,7 +66,7 @@ def prefix_of(call: Call) -> Prefix | None:
         messages = _messages.decode(call.messages)
     except ValueError:
         return None
-    hashed = hashlib.blake2b(tools, digest_size=8, key=_SALT)
+    hashed = hashlib.blake2b(tools, digest_size=8, key=salt)
     links, ends = [], []
     at, last, block = len(tools), 0, _LEAST_BYTES
     native = call.native.fields if call.native is not None else call.fields

@@ -50,13 +50,13 @@ COLD = Warm(0, 0, 0, -1)
 
 
 class Warmth:
-    """Of one (provider, model). Times are epoch seconds."""
+    """Of one (provider, model), its `name` the same in all pods. Times are epoch seconds."""
 
     __slots__ = ("_age_shares", "_age_weights", "_reuse", "_slot", "_table", "_write_weight", "_written", "needs_marks")
 
-    def __init__(self, table: PrefixTable, *, needs_marks: bool):
+    def __init__(self, table: PrefixTable, *, needs_marks: bool, name: str = ""):
         self._table, self.needs_marks = table, needs_marks
-        self._slot = secrets.randbits(64)
+        self._slot = table.slot(name) if name else secrets.randbits(64)
         self._age_shares, self._age_weights = list(_SHARES), [_PRIOR_WEIGHT] * len(_AGES)
         self._written, self._write_weight = 1.0 if needs_marks else 0.0, _PRIOR_WEIGHT
         self._reuse = Reuse(table) if needs_marks else None
@@ -121,4 +121,4 @@ class Warmth:
             self._written += (min(1.0, written / to_write) - self._written) / self._write_weight
         links = prefix.links[: links_within(prefix, end)]
         for link in reversed(links):  # the longest is forgotten first: a known link's beginnings are known
-            self._table.use(link ^ self._slot, now)
+            self._table.tell(link ^ self._slot, now)

@@ -106,6 +106,7 @@ def events_of(body: bytes) -> Iterator[bytes]:
 def _parts(block: Part) -> tuple[Part, list[Part]]:
     """How a block starts, and what is said of it then."""
     start, deltas = dict(block), list[Part]()
+    fields: tuple[str, ...] = ()
     cited = block.get("citations") if block.get("type") == "text" else None
     if cited:
         start["citations"] = []
@@ -118,9 +119,6 @@ def _parts(block: Part) -> tuple[Part, list[Part]]:
         case "tool_use" | "server_tool_use" | "mcp_tool_use":
             start["input"] = {}
             deltas.append({"type": "input_json_delta", "partial_json": _encode(block.get("input")).decode()})
-            fields = ()
-        case _:
-            fields = ()
     for kind in fields:
         name = _GROW[kind]
         if block.get(name):
