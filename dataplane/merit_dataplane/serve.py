@@ -263,14 +263,8 @@ async def run(settings: Settings) -> None:
         admin_task = await start(admin, admin_listener)
         await gateway.recorder.load()
         followers = [*await _follow(settings, gateway, disk), asyncio.create_task(gateway.recorder.keep())]
-        followers.append(asyncio.create_task(gateway.purger.follow()))
-        followers.append(asyncio.create_task(gateway.desk.watch.follow()))
-        if gateway.health is not None:
-            followers.append(asyncio.create_task(gateway.health.follow()))
-        if gateway.warm_feed is not None:
-            followers.append(asyncio.create_task(gateway.warm_feed.follow()))
-        if budgets is not None:
-            followers.append(asyncio.create_task(budgets.follow()))
+        parts = (gateway.purger, gateway.desk.watch, gateway.health, gateway.warm_feed, budgets)
+        followers += [asyncio.create_task(part.follow()) for part in parts if part is not None]
         followers += _keep_commitments(settings, gateway, stack)
         data = data_server(_app(gateway), settings)
         data_task = await start(data, listener)

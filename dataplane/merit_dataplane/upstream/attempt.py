@@ -258,9 +258,7 @@ async def _whole(response: UpstreamResponse, made: Attempt, dialect: Dialect, gu
         said = await _words(response, dialect, target.provider)
     told = "" if status in _SAYS_TO_US else _MASKED.sub("***", said)
     message = f"the provider answered {status}"
-    raise AttemptFailedError(
-        f"status_{status}", message, status=status, retry_after=retry_after, why=why, said=told
-    )
+    raise AttemptFailedError(f"status_{status}", message, status=status, retry_after=retry_after, why=why, said=told)
 
 
 async def _words(response: UpstreamResponse, dialect: Dialect, provider: ProviderPlan) -> str:

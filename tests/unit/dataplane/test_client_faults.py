@@ -220,15 +220,15 @@ async def test_requests_sent_at_once_are_answered_in_turn(merit: Running) -> Non
 
 
 async def test_garbage_after_a_request_does_not_get_into_its_answer() -> None:
-    async with scripted(streams(CHUNK, CHUNK, b"data: [DONE]\n\n", seconds_between=0.2)) as url:
-        async with gateway(*resources(url)) as merit:
-            client = await connected(merit)
-            await client.says(request(STREAM))
-            await client.reader.readuntil(b"\r\n\r\n")
-            await client.says(b"garbage\r\n\r\n", b"more of it\r\n\r\n")
-            rest = await client.everything()
-            assert rest.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
-            assert b"HTTP/1.1" not in rest
+    vendor = streams(CHUNK, CHUNK, b"data: [DONE]\n\n", seconds_between=0.2)
+    async with scripted(vendor) as url, gateway(*resources(url)) as merit:
+        client = await connected(merit)
+        await client.says(request(STREAM))
+        await client.reader.readuntil(b"\r\n\r\n")
+        await client.says(b"garbage\r\n\r\n", b"more of it\r\n\r\n")
+        rest = await client.everything()
+        assert rest.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+        assert b"HTTP/1.1" not in rest
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -166,8 +166,6 @@ def hedged(
             places=Places(decisions),
             turns=Turns(ledger),
             bodies=Bodies(1 << 20, ledger),
-            responses=Responses(),
-            stems=Library(1, None),
         )
         assert holder.tables is not None
         targets = {t.provider.key[-1]: t for t in holder.tables.routes["default/chat"].tiers[0].targets}
