@@ -48,8 +48,6 @@ _MASKED = re.compile(r"\S*\*\*\S*")
 _OF_THE_CREDENTIAL = frozenset({401, 402, 407})
 _OF_THE_MODEL = frozenset({403, 404, 409})
 _OURS = _OF_THE_CREDENTIAL | _OF_THE_MODEL | {408, 429}
-_SAYS_TO_US = _OF_THE_CREDENTIAL | {403}
-"""Statuses whose words are for who has the credential, not for the client."""
 _FEW_TOKENS = 20
 """Added to the tokens of a whole answer before its time is shared among them: short ones take their time too."""
 _KIND = re.compile(r"[\x20-\x7e]{1,200}")
@@ -254,11 +252,10 @@ async def _whole(response: UpstreamResponse, made: Attempt, dialect: Dialect, gu
                 raise AttemptFailedError("context_too_long", "the context is too long", status=status, whole=whole)
             return whole
         retry_after, said = asked if retry_after is None else retry_after, error_message(body)
-    elif status not in _SAYS_TO_US:
+    else:
         said = await _words(response, dialect, target.provider)
-    told = "" if status in _SAYS_TO_US else _MASKED.sub("***", said)
-    message = f"the provider answered {status}"
-    raise AttemptFailedError(f"status_{status}", message, status=status, retry_after=retry_after, why=why, said=told)
+    said, message = _MASKED.sub("***", said), f"the provider answered {status}"
+    raise AttemptFailedError(f"status_{status}", message, status=status, retry_after=retry_after, why=why, said=said)
 
 
 async def _words(response: UpstreamResponse, dialect: Dialect, provider: ProviderPlan) -> str:

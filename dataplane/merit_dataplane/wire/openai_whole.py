@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from merit_crds.pricing import Usage
+from merit_dataplane.wire.delta_lists import unplaced
 from merit_dataplane.wire.server_sent_events import EventReader
 
 _encode = msgspec.json.Encoder().encode
@@ -164,7 +165,8 @@ def _grow(message: dict[str, Any], name: str, raw: msgspec.Raw) -> None:
         for call in _calls(raw):
             _add_call(message.setdefault("calls", {}), call)
     elif name in _LISTS:
-        message[name] = [*message.get(name, []), *_list(raw)]
+        entries = [unplaced(entry) if isinstance(entry, dict) else entry for entry in _list(raw)]
+        message[name] = [*message.get(name, []), *entries]
     elif name == "reasoning_details":
         for thought in _thoughts(raw):
             _think(message.setdefault(name, []), thought)

@@ -31,8 +31,6 @@ class Kind(NamedTuple):
     """The exception's name, in both SDKs."""
     again: bool = False
     """Whether the SDK asks once more."""
-    kept: bool = True
-    """Whether the vendor's words get to the client."""
     headers: str = ""
     seen: int = 0
     """The status that the client sees; 0 where it is the vendor's."""
@@ -40,9 +38,9 @@ class Kind(NamedTuple):
 
 KINDS = {
     "bad": Kind(400, "BadRequestError"),
-    "key": Kind(401, "InternalServerError", kept=False, seen=502),
-    "unpaid": Kind(402, "InternalServerError", kept=False, seen=502),
-    "forbidden": Kind(403, "InternalServerError", kept=False, seen=502),
+    "key": Kind(401, "InternalServerError", seen=502),
+    "unpaid": Kind(402, "InternalServerError", seen=502),
+    "forbidden": Kind(403, "InternalServerError", seen=502),
     "unknown": Kind(404, "InternalServerError", seen=502),
     "large": Kind(413, "APIStatusError"),
     "unprocessable": Kind(422, "UnprocessableEntityError"),
@@ -126,10 +124,7 @@ async def test_what_is_raised_and_whether_it_is_asked_again(
     assert expected.raised in names, names
     assert error.status_code == (expected.seen or expected.status)
     assert asked == (2 if expected.again else 1)
-    if expected.kept and (protocol in {"OpenAI", "Anthropic"} or (not expected.seen and expected.status < 429)):
-        assert WORDS in str(error)
-    if not expected.kept:
-        assert WORDS not in str(error)
+    assert WORDS in str(error)
     if client == "messages":
         assert error.body["type"] == "error"
         assert error.response.headers["request-id"]

@@ -17,21 +17,16 @@ def _error(message: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("status", "retried", "told"),
-    [
-        ("401 Unauthorized", "false", False),  # its words are for who has the credential
-        ("404 Not Found", "false", True),
-        ("403 Forbidden", "false", False),
-        ("503 Busy", None, True),
-    ],
+    ("status", "retried"),
+    [("401 Unauthorized", "false"), ("404 Not Found", "false"), ("403 Forbidden", "false"), ("503 Busy", None)],
 )
 async def test_words_of_the_last_failure_are_told_and_lasting_ones_are_not_retried(
-    status: str, retried: str | None, told: bool
+    status: str, retried: str | None
 ) -> None:
     async with over(says(_error("the vendor's own words"), status=status)) as running:
         answer = await running.post(ASKED)
         assert answer.status_code == 502
-        assert ("the vendor's own words" in answer.json()["error"]["message"]) is told
+        assert "the vendor's own words" in answer.json()["error"]["message"]
         assert answer.headers.get("x-should-retry") == retried
 
 
@@ -67,7 +62,7 @@ async def test_one_candidate_that_may_recover_is_worth_another_request() -> None
 
 @pytest.mark.parametrize("shown", [PROVIDER_KEY, PROVIDER_KEY[:6] + "*" * 20 + PROVIDER_KEY[-4:]])
 async def test_no_piece_of_a_key_is_told(shown: str) -> None:
-    async with over(says(_error(f"Incorrect API key provided: {shown}."), status="503 Busy")) as running:
+    async with over(says(_error(f"Incorrect API key provided: {shown}."), status="401 Unauthorized")) as running:
         told = (await running.post(ASKED)).text
         assert "Incorrect API key provided: ***" in told
         assert PROVIDER_KEY[-4:] not in told
