@@ -249,3 +249,35 @@ async def test_limits_per_minute_count_calls() -> None:
             with pytest.raises(openai.RateLimitError) as refused:
                 await client.files.list()
             assert refused.value.code == "rate_limit_exceeded"
+
+
+async def test_prices_are_those_of_the_batchs_beginning() -> None:
+    moved = (
+        'serviceTiers: [{name: batch, percentOff: "50"}]\n'
+        "      periods: [{validFrom: 2020-01-01T00:00:00Z, validTo: 2021-01-01T00:00:00Z, "
+        'prices: {input: "8", output: "8"}, serviceTiers: [{name: batch, percentOff: "75"}]}]'
+    )
+    async with FakeProvider(UNDER_WAY) as vendor, gateway() as merit:
+        await merit.apply(provider("a", vendor.url), priced("a", "1", moved), route("a"), CONSUMER)
+        batch = await run(merit.client(), a_line(1))
+        found = only_batch(vendor)
+        found["_until"], found["created_at"] = 0, 1_590_000_000  # in 2020
+        await merit.client().batches.retrieve(batch.id)
+        (line,) = await booked(merit)
+    assert line["rates"]["input"] == "2"
+    assert line["billed_at"] == line["time"] == 1_590_000_000
+    assert Decimal(line["cost"]) == Decimal(line["input_tokens"] + line["output_tokens"]) * 2 / 10**6
+
+
+async def test_what_is_committed_to_pays_for_batches() -> None:
+    terms = '  commitments: [{name: credit, starts: "2020-01-01T00:00:00Z", expires: "2090-01-01T00:00:00Z", '
+    terms += 'volume: {prepaid: "100"}}]\n'
+    listed = priced("a", "1").replace("  models:\n", f"{terms}  models:\n")
+    async with FakeProvider() as vendor, gateway() as merit:
+        await merit.apply(provider("a", vendor.url), listed, route("a"), CONSUMER)
+        batch = await run(merit.client(), a_line(1))
+        await merit.client().batches.retrieve(batch.id)
+        (line,) = await booked(merit)
+    assert Decimal(line["cost"]) == 0
+    assert Decimal(line["list_cost"]) == Decimal(line["input_tokens"] + line["output_tokens"]) / 2 / 10**6
+    assert line["commitments"][0]["commitment"] == "credit"

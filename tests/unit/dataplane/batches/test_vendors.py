@@ -89,10 +89,11 @@ async def test_a_protocol_without_batches_is_named() -> None:
         (says(b"", status="401 Unauthorized"), 502, "refused our credential"),
         (says(b"", status="503 Unavailable"), 502, "answered 503"),
         (says(b"", status="302 Found", extra="location: http://127.0.0.1:1/\r\n"), 502, "answered 302"),
+        (says(b"", status="404 Not Found"), 502, "has no files"),
         (says(b"", status="429 Too Many", extra="retry-after: 3\r\n"), 429, "rate limit"),
         (streams(b"{", ends=True), 502, "no JSON object"),
     ],
-    ids=["words", "list", "mistake", "nonsense", "credential", "away", "elsewhere", "limited", "cut"],
+    ids=["words", "list", "mistake", "nonsense", "credential", "away", "elsewhere", "no files", "limited", "cut"],
 )
 async def test_what_vendors_may_answer(answer: Any, status: int, words: str) -> None:
     async with vendor(answer) as asked, gateway(*documents(asked.url)) as merit:
