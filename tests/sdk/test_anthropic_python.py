@@ -18,7 +18,7 @@ from anthropic._data import DEPRECATED_MODELS
 from tests.sdk import routes
 from tests.sdk.fake_vendor import fake_vendor
 from tests.sdk.mock_server import DOCUMENT, steady
-from tests.sdk.scope import PROBE, Scope
+from tests.sdk.scope import PROBE, Scope, call
 from tests.sdk.suite import Suite, suite
 from tests.support.gateway import eventually
 from tests.support.merit_process import Merit, merit_serve
@@ -53,6 +53,8 @@ SCOPE = Scope(
         "user_profiles/*": _OTHER,
     },
 )
+READ_ALL_THE_SAME = {"beta/test_files.py::list", "test_files.py::list"}
+"""OpenAI's list of files is at the same path, and the SDK checks nothing of an answer to this test."""
 FEWEST = 200
 
 
@@ -79,7 +81,7 @@ async def test_the_suite_passes_in_front_of_a_vendor_of_openais_protocol(tmp_pat
             lines = await _lines(merit)
     assert SCOPE.faults(through) == {}
     assert sum(outcome == "passed" for outcome in through.values()) >= FEWEST
-    assert [test for test, outcome in probed.items() if outcome == "passed"] == []
+    assert {call(test) for test, outcome in probed.items() if outcome == "passed"} == READ_ALL_THE_SAME
     # the mock has refused nothing, and nobody has stood in for it
     assert {(line["status"], line["attempts"]) for line in lines} == {(200, 1)}
     assert {str(line["provider"])[:10] for line in lines} == {"default/v0", "default/v1"}
