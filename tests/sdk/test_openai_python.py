@@ -101,7 +101,7 @@ SCOPE = Scope(
 )
 DEFAULTS = ("omni-moderation-latest", "dall-e-2", "gpt-image-1.5")
 """What OpenAI's document says that a request without a model asks for."""
-FEWEST = 300
+FEWEST = 400
 STATELESS = {"MERIT_SDK_WITHOUT": "background conversation previous_response_id prompt"}
 """What of a response's parameters needs a store."""
 WHOLE = "_create_ and overload_1"
