@@ -4,6 +4,8 @@ a request that the document does not allow.
 
 import asyncio
 import contextlib
+import os
+import signal
 from asyncio.subprocess import DEVNULL, STDOUT
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -29,7 +31,7 @@ async def steady(log: Path) -> AsyncIterator[str]:
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             program, "--host", "127.0.0.1", "-p", str(port), *_FORMATS, DOCUMENT,
-            stdin=DEVNULL, stdout=output, stderr=STDOUT,
+            stdin=DEVNULL, stdout=output, stderr=STDOUT, start_new_session=True,
         )  # fmt: skip
         try:
             async with httpx.AsyncClient() as http:
@@ -42,5 +44,5 @@ async def steady(log: Path) -> AsyncIterator[str]:
                 await eventually(healthy, f"the mock does not start: {log}", seconds=60)
             yield f"http://127.0.0.1:{port}"
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # the program starts another one, which would outlive it
             await process.wait()
