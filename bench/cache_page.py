@@ -38,8 +38,22 @@ class Row:
     load: float
 
 
+class Hour(NamedTuple):
+    """All of the trace, the most that could be saved of it by minutes of a `ttl`."""
+
+    requests: int
+    minutes: float
+    by_ttl: Mapping[int, float]
+
+
 def page(  # noqa: PLR0917 # all that it shows
-    rows: Sequence[Row], laws: Mapping[Law, float], most: float, span: float, compress: float, machine: Machine
+    rows: Sequence[Row],
+    laws: Mapping[Law, float],
+    hour: Hour,
+    most: float,
+    span: float,
+    compress: float,
+    machine: Machine,
 ) -> str:
     """Markdown."""
     first = rows[0]
@@ -47,7 +61,8 @@ def page(  # noqa: PLR0917 # all that it shows
     head = HEAD.format(requests=first.requests, minutes=span / 60, compress=compress, most=most, date=date,
                        commit=machine.commit, cores=machine.cores, pairs=first.pairs)  # fmt: skip
     tail = TAIL.format(exponent=EXPONENT, own=OWN_SHARE)
-    return "\n".join([head, *_saved(rows), MIDDLE, *_law_table(laws), tail])
+    whole = HOUR.format(requests=hour.requests, minutes=hour.minutes)
+    return "\n".join([head, *_saved(rows), MIDDLE, whole, *_ttl_table(hour), LAW, *_law_table(laws), tail])
 
 
 def _saved(rows: Sequence[Row]) -> Iterator[str]:
@@ -63,6 +78,13 @@ def _saved(rows: Sequence[Row]) -> Iterator[str]:
             f" {row.wrong} | {row.pairs_wrong} | {sum(row.failed.values())} | {1000 * row.seconds:.0f} ms |"
             f" {row.load:.1f} |"
         )
+
+
+def _ttl_table(hour: Hour) -> Iterator[str]:
+    yield "| ttl | at most saved |"
+    yield "| ---: | ---: |"
+    for minutes, share in hour.by_ttl.items():
+        yield f"| {minutes} min | {share:.1%} |"
 
 
 def _law_table(laws: Mapping[Law, float]) -> Iterator[str]:
@@ -95,7 +117,14 @@ MIDDLE = """
   share at least 70 % of their words.
 - LiteLLM says of an answer only whether it came from its cache; what it shares it counts as a miss here, if it
   shares any.
+"""
+HOUR = """\
+## How much depends on the `ttl`
 
+Of all {requests:,} requests of the trace's {minutes:.0f} minutes, not replayed but counted: so many ask in the very
+words of one that was fetched less than that long before.
+"""
+LAW = """
 ## How much depends on the law
 
 The share that can be saved is a property of how questions repeat, not of Merit: with other assumptions at most

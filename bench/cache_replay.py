@@ -26,7 +26,7 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # modules are bench.something
 
 from bench import cache_vendor, resources
-from bench.cache_page import Law, Row, page
+from bench.cache_page import Hour, Law, Row, page
 from bench.local_http import get, post
 from bench.machine import cores, describe
 from bench.places import CHAT, ROOT
@@ -39,6 +39,7 @@ TTL_SECONDS, STALE_SECONDS, LATENCY_SECONDS = 600.0, 3600.0, 1.0
 PAIRS_AT_ONCE = 20
 LITELLM_KEY = "sk-litellm-bench-0123"
 SYSTEM = msgspec.json.decode(CHAT.read_bytes())["messages"][0]["content"]
+TTL_MINUTES = (5, 10, 30, 60)
 EXPONENTS, OWN_SHARES = (0.64, 0.75, 0.83, 1.0), (0.0, 0.5, 0.8)
 
 
@@ -257,6 +258,13 @@ def laws(folder: Path, times: list[float]) -> Mapping[Law, float]:
     }
 
 
+def hour(data: Path) -> Hour:
+    """The whole trace, under other ttls."""
+    times = arrivals(data / "traces", sys.maxsize)
+    asked = requests(data / "faq", times)
+    return Hour(len(times), times[-1] / 60, {minutes: repeated(asked, 60 * minutes) for minutes in TTL_MINUTES})
+
+
 def main() -> None:
     """Replays, and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -277,7 +285,8 @@ def main() -> None:
         rows.append(measured(setup, asked, found, options))
         print(rows[-1], flush=True)
     most = repeated(asked, TTL_SECONDS)
-    options.output.write_text(page(rows, laws(options.data / "faq", times), most, times[-1], options.compress, machine))
+    counted = laws(options.data / "faq", times), hour(options.data), most
+    options.output.write_text(page(rows, *counted, times[-1], options.compress, machine))
     print(f"wrote {options.output}")
 
 

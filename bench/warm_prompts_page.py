@@ -123,8 +123,8 @@ _TAIL = """\
   is worth more.
 - Prices are made up, in the proportions of today's lists. A token is a token for each model, and an answer as long
   whoever writes it.
-- A pod knows prefixes at the ends of messages and about every 4 KiB, not every 512 tokens; several pods learn each
-  for itself.
+- A pod knows prefixes at the ends of messages and about every 4 KiB, not every 512 tokens; several pods share what is
+  warm by Redis, a second or two late.
 
 Data: Mooncake (Apache-2.0), Qin et al., FAST 2025.
 """

@@ -17,7 +17,7 @@ from merit_dataplane.warmth.table import PrefixTable
 
 log = logging.getLogger("merit.warmth")
 _EVERY_SECONDS = 1.0
-_MOST_MESSAGES = 2000
+_MOST_MESSAGES = 1000
 """That the stream holds, about."""
 _AT_ONCE = 200
 _KEPT_SECONDS = 3600

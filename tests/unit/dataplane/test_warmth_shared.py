@@ -144,7 +144,7 @@ async def test_what_is_told_is_bounded_and_only_where_somebody_listens() -> None
         alone.tell(key, 1.0)
         shared.tell(key, 1.0)
     assert alone.news() == []
-    assert len(shared.news()) == 8192
+    assert len(shared.news()) == 2048
     assert shared.news() == []
     shared.heard(5, 0.5)
     assert shared.last_used(19_999) == 1.0

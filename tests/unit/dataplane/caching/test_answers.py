@@ -343,6 +343,16 @@ async def test_no_store_leaves_and_finds_nothing(vendors: Vendors) -> None:
         assert how(await merit.post(BODY)) == "miss"
 
 
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses"])
+async def test_what_the_body_says_of_the_cache_is_heeded_in_every_protocol(vendors: Vendors, path: str) -> None:
+    body = {**BODY, "max_tokens": 50} if path == "/v1/messages" else {"model": "chat", "input": "Hello there"}
+    async with gateway(*cached(vendors)) as merit:
+        assert how(await merit.post({**body, "cache": {"no-store": True}}, path=path)) == "bypass"
+        assert how(await merit.post({**body, "cache": {"namespace": "x"}}, path=path)) == "miss"
+        assert [how(await merit.post(body, path=path)) for _ in range(2)] == ["miss", "hit"]
+        assert how(await merit.post({**body, "cache": {"no-cache": True}}, path=path)) == "miss"
+
+
 async def test_no_cache_asks_anew_and_leaves_the_newer_answer(vendors: Vendors) -> None:
     async with gateway(*cached(vendors)) as merit:
         await merit.post(BODY)
