@@ -62,7 +62,8 @@ def page(  # noqa: PLR0917 # all that it shows
                        commit=machine.commit, cores=machine.cores, pairs=first.pairs)  # fmt: skip
     tail = TAIL.format(exponent=EXPONENT, own=OWN_SHARE)
     whole = HOUR.format(requests=hour.requests, minutes=hour.minutes)
-    return "\n".join([head, *_saved(rows), MIDDLE, whole, *_ttl_table(hour), LAW, *_law_table(laws), tail])
+    middle = MIDDLE + (PEER if any(row.name.startswith("LiteLLM") for row in rows) else "")
+    return "\n".join([head, *_saved(rows), middle, whole, *_ttl_table(hour), LAW, *_law_table(laws), tail])
 
 
 def _saved(rows: Sequence[Row]) -> Iterator[str]:
@@ -115,6 +116,8 @@ MIDDLE = """
 - **wrong of the pairs**: then pairs of questions are asked, one right after the other: the same words with another
   number, with a negation put in or taken out, and wordings of different intents in the data sets' own labels that
   share at least 70 % of their words.
+"""
+PEER = """\
 - LiteLLM says of an answer only whether it came from its cache; what it shares it counts as a miss here, if it
   shares any.
 """

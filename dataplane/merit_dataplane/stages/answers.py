@@ -67,8 +67,7 @@ class Answers:
         plan = route.cache
         if plan is None:
             return None
-        given = call.fields if call.native is None else call.native.fields
-        asked = controls(headers, given.get("cache"))
+        asked = controls(headers, call.given.get("cache"))
         key = None
         kept = call.operation in STREAMED or (not call.stream and call.operation not in TABLE)
         if (asked.reads or asked.writes) and kept:

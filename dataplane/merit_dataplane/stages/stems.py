@@ -55,7 +55,7 @@ class Stems:
         self, exchange: Exchange, plan: StemsPlan, route: RoutePlan, call: Call, headers: Headers
     ) -> Stemming | None:
         """The request's part. None: it has none. Raises RequestError (400) for controls that make no sense."""
-        consumer, asked = exchange.consumer, controls(headers, call.fields.get("cache"))
+        consumer, asked = exchange.consumer, controls(headers, call.given.get("cache"))
         if not asked.writes or asked.ttl < inf or exchange.forced_tier or call.steering is not None or consumer is None:
             return None
         said = question_of(call)

@@ -153,6 +153,11 @@ class Call(msgspec.Struct, frozen=True):
         return self.operation if self.native is None else self.native.operation
 
     @property
+    def given(self) -> dict[str, msgspec.Raw]:
+        """The fields as the client wrote them."""
+        return self.fields if self.native is None else self.native.fields
+
+    @property
     def input_field(self) -> str:
         """The field that holds the input."""
         return _INPUT[self.asked]
