@@ -222,9 +222,9 @@ def main() -> None:
     """Replays, and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="where faq and traces are")
-    parser.add_argument("--requests", type=int, default=8000, help="of the trace's first")
+    parser.add_argument("--requests", type=int, default=6000, help="of the trace's first")
     parser.add_argument("--passes", type=int, default=5, help="how often the trace is replayed; the last one counts")
-    parser.add_argument("--pairs", type=int, default=200, help="of each kind")
+    parser.add_argument("--pairs", type=int, default=150, help="of each kind")
     parser.add_argument("--http", type=int, default=400, help="requests over HTTP, each 14 times")
     parser.add_argument("--processes", type=int, default=2, help="rows at once")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/stems-replay.md")

@@ -70,10 +70,14 @@ def scored(record: Record, score: float, accuracy: float, now: float) -> Record:
 
 
 def fits(record: Record, opening: Opening) -> bool:
-    """Whether nothing in the question says more than the questions that the stem was learned from."""
-    if opening.values and len(record.values) < _DIFFERENT_VALUES:
-        return False
-    return opening.rest <= frozenset(record.good)
+    """Whether nothing in the question says more than the questions that the stem was learned from.
+
+    A number or name that does not matter has to have been three different ones, in that very place; else it does.
+    """
+    for seen, value in zip(record.values, opening.values, strict=False):
+        if len(seen) < _DIFFERENT_VALUES and value not in seen:  # so far it is part of what is common
+            return False
+    return len(record.values) == len(opening.values) and opening.rest <= frozenset(record.good)
 
 
 def begins(text: str, beginning: str) -> bool:
@@ -98,22 +102,21 @@ def _collected(record: Record, opening: Opening, told: Told, now: float) -> Reco
     beginning = common(samples)
     if not beginning:
         return _anew(record, now)
-    values = {s.values for s in samples} - {0}
     return replace(
         record,
         samples=(),
         beginning=beginning,
         tokens=sum(s.tokens for s in samples) / len(samples),
         good=tuple({word for s in samples for word in s.rest})[:_MOST_WORDS],
-        values=tuple(values)[:_DIFFERENT_VALUES],
+        values=tuple(tuple(set(place))[:_DIFFERENT_VALUES] for place in zip(*(s.values for s in samples), strict=True)),
     )
 
 
 def _compared(record: Record, pool: Pool, opening: Opening, told: Told, terms: Terms) -> Learned:
-    agrees = begins(told.text, record.beginning)
-    if agrees and opening.values not in {0, *record.values} and len(record.values) < _DIFFERENT_VALUES:
-        record = replace(record, values=(*record.values, opening.values))
-    if not fits(record, opening):  # the stem would not have been used: nothing of it was right or wrong
+    agrees, fitting = begins(told.text, record.beginning), fits(record, opening)
+    if agrees and opening.values:
+        record = replace(record, values=_with_values(record, opening.values))
+    if not fitting:  # the stem would not have been used: nothing of it was right or wrong
         return Learned(_with_words(record, opening.rest, agrees=agrees), pool)
     known = record.agreed >= LEAST_AGREED
     if not agrees and not record.open and (shorter := _shared(record.beginning, told.text)):
@@ -134,6 +137,13 @@ def _compared(record: Record, pool: Pool, opening: Opening, told: Told, terms: T
 
 def _counted(pool: Pool, *, agrees: bool) -> Pool:
     return Pool(*faded(pool.agreed + agrees, pool.differed + (not agrees), POOL_WINDOW))
+
+
+def _with_values(record: Record, values: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    return tuple(
+        seen if value in seen or len(seen) >= _DIFFERENT_VALUES else (*seen, value)
+        for seen, value in zip(record.values, values, strict=False)
+    )
 
 
 def _with_words(record: Record, rest: frozenset[int], *, agrees: bool) -> Record:

@@ -22,8 +22,8 @@ class Opening(NamedTuple):
     whole: bool
     rest: frozenset[int]
     """Hashes of the words after it."""
-    values: int
-    """Hash of the numbers and names in it that do not matter; 0 where it has none."""
+    values: tuple[int, ...]
+    """Hashes of the numbers and names in it that do not matter, each in its place."""
 
 
 def openings(text: str, context: bytes, normalise: Collection[str]) -> tuple[Opening, ...]:
@@ -55,7 +55,7 @@ def openings(text: str, context: bytes, normalise: Collection[str]) -> tuple[Ope
             key=_key(context, free[:length], whole=length == len(found)),
             whole=length == len(found),
             rest=frozenset(rests[length:]),
-            values=_hash("\0".join(values[:length])) if any(values[:length]) else 0,
+            values=tuple(_hash(value) for value in values[:length] if value),
         )
         for length in lengths
     )

@@ -16,8 +16,8 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Tells questions apart."""
     rest: tuple[int, ...]
     """Hashes of the question's words after the opening."""
-    values: int
-    """Hash of the numbers and names in the opening that do not matter."""
+    values: tuple[int, ...]
+    """Hashes of the numbers and names in the opening that do not matter."""
     tokens: float
     """Per character, as the provider counted."""
 
@@ -37,8 +37,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Hashes of words after the opening with which answers have begun like that."""
     bad: tuple[int, ...] = ()
     """Of those with which they have not."""
-    values: tuple[int, ...] = ()
-    """Hashes of different numbers and names with which they have."""
+    values: tuple[tuple[int, ...], ...] = ()
+    """Hashes of different numbers and names with which they have, for each place of one."""
     agreed: float = 0.0
     differed: float = 0.0
     """Answers made without the stem, that begin with it and that don't; old ones fade."""
@@ -53,7 +53,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def size(self) -> int:
         """Bytes that it takes in memory, about."""
         texts = len(self.beginning) + sum(len(sample.text) + 8 * len(sample.rest) + 120 for sample in self.samples)
-        return 400 + 2 * texts + 16 * (len(self.good) + len(self.bad) + len(self.values))
+        return 400 + 2 * texts + 16 * (len(self.good) + len(self.bad) + 6 * len(self.values))
 
     @property
     def stem_tokens(self) -> int:

@@ -178,3 +178,19 @@ def test_records_are_bounded() -> None:
         record, pool = heard(record, pool, opening, told(ANSWER + "x" * 5000, n), TERMS, 0)
     assert record is not None
     assert record.size < 24_000
+
+
+def test_of_two_numbers_each_has_to_have_been_different_ones() -> None:
+    free = ALL | {"Numbers"}
+    answer = "Your order is on its way, you can follow it in the app."
+
+    def asked(order: int, reference: int) -> Opening:
+        return whole(f"where is order {100_000 + order} of account {700_000 + reference}", free)
+
+    record, pool = None, SURE
+    for n in range(9):  # whose order it is changes, which order it is does not
+        record, pool = heard(record, pool, asked(1, n), told(answer), TERMS, 0)
+    assert record is not None
+    assert record.open
+    assert fits(record, asked(1, 50))
+    assert not fits(record, asked(2, 50))
