@@ -18,7 +18,7 @@ def chosen(openings: Sequence[Opening], known: Known, terms: Terms, now: float) 
             and record.open
             and now - record.touched <= terms.ttl
             and fits(record, opening)
-            and is_open(record, known.pool, terms.threshold)
+            and is_open(record, known.pool, terms.threshold, whole=opening.whole)
         ):
             return Stem(opening.key, record.beginning, record.stem_tokens)
     return None

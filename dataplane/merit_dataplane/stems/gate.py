@@ -2,7 +2,8 @@
 
 What is known of one stem is little: each has few held-out answers. What is known of all stems of a route together is
 much. So a stem begins as an average one that is taken at its worst: at the share of held-out answers that agree with
-*some* stem of the route, of which the lower end counts (90 % confidence). That is worth `PRIOR` answers of its own.
+*some* stem of its kind, of which the lower end counts (90 % confidence). That is worth `PRIOR` answers of its own.
+Stems of whole questions are one kind, those of first words another: many answers begin with the same few words.
 
     share = (PRIOR x worst + agreed) / (PRIOR + agreed + differed)
 
@@ -16,8 +17,8 @@ from merit_dataplane.stems.record import Pool, Record
 
 PRIOR = 10.0
 CONFIDENCE = 0.9
-LEAST_AGREED = 2.0
-"""Answers in a row that agree before a stem says something of all others."""
+LEAST_AGREED, LEAST_AGREED_OF_FIRST = 2.0, 8.0
+"""Answers that agree before a stem is used, or says something of others: one of a whole question, of first words."""
 STEM_WINDOW, POOL_WINDOW = 64.0, 500.0
 """Answers; beyond these old ones fade, so that what has changed shows."""
 _MARGIN = 0.25
@@ -30,23 +31,30 @@ def _bound(agreed: float, differed: float) -> float:
     return _FIRST.and_seen(agreed, differed).quantile(1 - CONFIDENCE)
 
 
-def worst(pool: Pool) -> float:
-    """The share of held-out answers that agree with a stem is at least this, with the confidence."""
-    return _bound(round(pool.agreed, 1), round(pool.differed, 1))
+def least_agreed(*, whole: bool) -> float:
+    """Of a stem of this kind."""
+    return LEAST_AGREED if whole else LEAST_AGREED_OF_FIRST
 
 
-def share(record: Record, pool: Pool) -> float:
+def worst(pool: Pool, *, whole: bool = True) -> float:
+    """The share of held-out answers that agree with a stem of this kind is at least this, with the confidence."""
+    tally = pool.of(whole=whole)
+    return _bound(round(tally.agreed, 1), round(tally.differed, 1))
+
+
+def share(record: Record, pool: Pool, *, whole: bool = True) -> float:
     """How often answers are expected to begin with this stem."""
     seen = record.agreed + record.differed
-    return (PRIOR * worst(pool) + record.agreed) / (PRIOR + seen)
+    return (PRIOR * worst(pool, whole=whole) + record.agreed) / (PRIOR + seen)
 
 
-def is_open(record: Record, pool: Pool, threshold: float) -> bool:
+def is_open(record: Record, pool: Pool, threshold: float, *, whole: bool = True) -> bool:
     """With hysteresis: what is open closes later than what is closed opens."""
     if not record.beginning:
         return False
     needed = threshold if record.open else threshold + _MARGIN * (1 - threshold)
-    return (record.open or record.agreed >= LEAST_AGREED) and share(record, pool) >= needed
+    enough = record.open or record.agreed >= least_agreed(whole=whole)
+    return enough and share(record, pool, whole=whole) >= needed
 
 
 def is_disliked(record: Record, accuracy: float) -> bool:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from merit_dataplane.stems.gate import LEAST_AGREED, POOL_WINDOW, STEM_WINDOW, faded, is_disliked, is_open
+from merit_dataplane.stems.gate import POOL_WINDOW, STEM_WINDOW, faded, is_disliked, is_open, least_agreed
 from merit_dataplane.stems.opening import Opening
-from merit_dataplane.stems.record import Pool, Record, Sample
+from merit_dataplane.stems.record import Pool, Record, Sample, Tally
 
 LONGEST = 1500
 """Characters of a beginning."""
@@ -118,16 +118,16 @@ def _compared(record: Record, pool: Pool, opening: Opening, told: Told, terms: T
         record = replace(record, values=_with_values(record, opening.values))
     if not fitting:  # the stem would not have been used: nothing of it was right or wrong
         return Learned(_with_words(record, opening.rest, agrees=agrees), pool)
-    known = record.agreed >= LEAST_AGREED
+    known, whole = record.agreed >= least_agreed(whole=opening.whole), opening.whole
     if not agrees and not record.open and (shorter := _shared(record.beginning, told.text)):
         # what agreed with all of it agrees with its beginning; it was chosen for that, so it counts half
         record = replace(record, beginning=shorter, agreed=record.agreed / 2, differed=record.differed / 2)
-        return Learned(record, _counted(pool, agrees=False) if known else pool)
+        return Learned(record, _counted(pool, whole=whole, agrees=False) if known else pool)
     agreed, differed = faded(record.agreed + agrees, record.differed + (not agrees), STEM_WINDOW)
     record = replace(record, agreed=agreed, differed=differed)
     if known:
-        pool = _counted(pool, agrees=agrees)
-    opens = is_open(record, pool, terms.threshold)
+        pool = _counted(pool, whole=whole, agrees=agrees)
+    opens = is_open(record, pool, terms.threshold, whole=whole)
     if record.open and not opens:
         return Learned(_anew(record, record.touched), pool)
     if not record.open and record.differed >= _FIRST_SAMPLES and record.differed > record.agreed:
@@ -135,8 +135,10 @@ def _compared(record: Record, pool: Pool, opening: Opening, told: Told, terms: T
     return Learned(replace(record, open=opens), pool)
 
 
-def _counted(pool: Pool, *, agrees: bool) -> Pool:
-    return Pool(*faded(pool.agreed + agrees, pool.differed + (not agrees), POOL_WINDOW))
+def _counted(pool: Pool, *, whole: bool, agrees: bool) -> Pool:
+    before = pool.of(whole=whole)
+    tally = Tally(*faded(before.agreed + agrees, before.differed + (not agrees), POOL_WINDOW))
+    return Pool(tally, pool.first) if whole else Pool(pool.whole, tally)
 
 
 def _with_values(record: Record, values: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

@@ -61,8 +61,19 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return max(1, round(self.tokens * len(self.beginning)))
 
 
-class Pool(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Of all stems of one owner: how often answers begin as a stem says that was right a few times before."""
+class Tally(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Answers that begin with a stem which was right a few times before, and those that don't."""
 
     agreed: float = 0.0
     differed: float = 0.0
+
+
+class Pool(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Of all stems of one owner. Those of first words say nothing of those of whole questions, nor these of them."""
+
+    whole: Tally = Tally()
+    first: Tally = Tally()
+
+    def of(self, *, whole: bool) -> Tally:
+        """Of one kind."""
+        return self.whole if whole else self.first

@@ -5,11 +5,11 @@ from msgspec.structs import replace
 from merit_dataplane.stems.gate import is_open, share, worst
 from merit_dataplane.stems.learning import Learned, Terms, Told, begins, fits, heard, scored
 from merit_dataplane.stems.opening import Opening, openings
-from merit_dataplane.stems.record import Pool, Record
+from merit_dataplane.stems.record import Pool, Record, Tally
 
 ALL = frozenset({"Case", "WhiteSpace", "Punctuation", "Greetings"})
 TERMS = Terms(threshold=0.9, ttl=1000.0)
-SURE = Pool(agreed=200.0, differed=0.0)
+SURE = Pool(Tally(200.0, 0.0), Tally(200.0, 0.0))
 ANSWER = "To change your PIN, open the app and choose Cards. Then tap the card."
 
 
@@ -48,7 +48,7 @@ def test_what_is_known_of_no_stem_opens_none() -> None:
     learned = after(*[ANSWER] * 8, pool=Pool())
     assert learned.record.agreed == 5
     assert not learned.record.open
-    assert learned.pool.agreed == 3  # the first two said only that it might be one
+    assert learned.pool.whole.agreed == 3  # the first two said only that it might be one
     assert after(*[ANSWER] * 8).record.open
     assert after(*[ANSWER] * 40, pool=Pool()).record.open
 
@@ -83,7 +83,7 @@ def test_an_open_stem_closes_when_answers_change_and_is_learned_anew() -> None:
         learned = after("We have changed all that: call us.", record=learned.record, pool=learned.pool)
         seen += 1
     assert (learned.record.beginning, learned.record.failures) == ("", 1)
-    assert learned.pool.differed == seen
+    assert learned.pool.whole.differed == seen
     assert worst(learned.pool) < worst(SURE)
 
 
@@ -194,3 +194,19 @@ def test_of_two_numbers_each_has_to_have_been_different_ones() -> None:
     assert record.open
     assert fits(record, asked(1, 50))
     assert not fits(record, asked(2, 50))
+
+
+def test_many_answers_begin_with_the_same_few_words() -> None:
+    """Whatever is known of whole questions, a polite beginning that some questions share is no stem of their opening."""
+    sure_of_wholes = Pool(Tally(500.0, 0.0), Tally())
+    record, pool = None, sure_of_wholes
+    for n, end in enumerate(("my card", "my account", "my payment", "a card", "a payment") * 3):
+        text = f"how do i open {end}"
+        record, pool = heard(
+            record, pool, first_words(text), told(f"I can help you with that. See {end}.", n), TERMS, 0
+        )
+    assert record is not None
+    assert record.beginning.startswith("I can help you with that.")
+    assert record.agreed > 2
+    assert not record.open
+    assert pool.whole == sure_of_wholes.whole

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from merit_dataplane.stems.critical import criticals
 from merit_dataplane.stems.learning import Terms, Told, fits, heard
 from merit_dataplane.stems.opening import Opening, number_of, openings
-from merit_dataplane.stems.record import Pool, Record
+from merit_dataplane.stems.record import Pool, Record, Tally
 from merit_dataplane.stems.wording import words
 
 ALL = frozenset({"Case", "WhiteSpace", "Punctuation", "Greetings"})
@@ -74,7 +74,7 @@ class Taught:
 
     def __init__(self) -> None:
         self.records: dict[bytes, Record] = {}
-        self.pool = Pool(500.0, 0.0)
+        self.pool = Pool(Tally(500.0, 0.0), Tally(500.0, 0.0))
         self.learned_from: dict[bytes, list[tuple[bytes, list[str]]]] = {}
 
     def hear(self, context: bytes, said: list[str], answer: str, times: int, normalise: frozenset[str]) -> None:
@@ -110,7 +110,7 @@ def test_what_matters_has_to_be_in_the_common_part(
 ) -> None:
     taught = Taught()
     for of, said in lessons:
-        taught.hear(of, said, ANSWER, 8, ALL)
+        taught.hear(of, said, ANSWER, 14, ALL)
     said = [*asked[:place], critical, *asked[place:]]
     assume(any(criticals(words(" ".join(said), ALL))))
     found = taught.stem(context, " ".join(said), ALL)
@@ -125,7 +125,7 @@ def test_another_one_is_another_question(
     assume(one.casefold().strip(".") != other.casefold().strip("."))
     taught = Taught()
     for said in [*lessons, asked]:
-        taught.hear(b"", [*said[:place], one, *said[place:]], ANSWER, 8, ALL)
+        taught.hear(b"", [*said[:place], one, *said[place:]], ANSWER, 14, ALL)
     text = " ".join([*asked[:place], other, *asked[place:]])
     found = taught.stem(b"", text, ALL)
     if found is not None:  # then what matters was in no question that it was learned from, nor is it in this one's rest
@@ -140,7 +140,7 @@ def test_another_one_is_another_question(
 def test_no_stem_comes_from_another_consumer(lessons: list[list[str]], asked: list[str]) -> None:
     taught = Taught()
     for said in [*lessons, asked]:
-        taught.hear(b"one consumer", said, ANSWER, 12, FREE)
+        taught.hear(b"one consumer", said, ANSWER, 14, FREE)
     assert taught.stem(b"another consumer", " ".join(asked), FREE) is None
 
 
@@ -151,7 +151,7 @@ def test_every_word_of_the_question_was_in_one_of_whose_answer_began_so(
 ) -> None:
     taught = Taught()
     for said in lessons:
-        taught.hear(b"", said, ANSWER, 8, ALL)
+        taught.hear(b"", said, ANSWER, 14, ALL)
     found = taught.stem(b"", " ".join(asked), ALL)
     if found is not None:
         known = {word for _, said in taught.learned_from[found[0].key] for word in said}
