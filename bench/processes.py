@@ -39,14 +39,15 @@ def free_port() -> int:
 
 
 class Process:
-    """A running child, stopped when its block ends."""
+    """A running child, stopped when its block ends. Without a core it may run on any."""
 
     def __init__(
-        self, name: str, command: Sequence[str], *, core: int, cwd: Path, env: Mapping[str, str] | None = None
+        self, name: str, command: Sequence[str], *, core: int | None, cwd: Path, env: Mapping[str, str] | None = None
     ) -> None:
         self.name = name
         self._log_path = cwd / f"{name}.log"
-        with pinned(core), self._log_path.open("ab") as log:
+        pin = contextlib.nullcontext() if core is None else pinned(core)
+        with pin, self._log_path.open("ab") as log:
             self._child = subprocess.Popen(
                 command, cwd=cwd, env={**os.environ, **(env or {})}, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )

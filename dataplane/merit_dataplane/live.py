@@ -26,6 +26,8 @@ _STEP = 500
 _MOST_SEALS = 8
 _HEDGES_FLOOR = 1
 """Hedges in 10 to 20 s that are always allowed: with little traffic a share is less than one."""
+_MOST_UNUSED = 1000
+"""Candidates, models and endpoints that no snapshot names any more, of each so many: they may come back."""
 _MOST_ENDPOINTS = 32
 """Twice those that a Provider may have: what is beyond them belongs to endpoints that are gone."""
 
@@ -45,6 +47,7 @@ class Learned(Measured):
 
     __slots__ = (
         "_at", "_byline", "_slowness", "expected_input", "expected_output", "mark", "refuses_stems_until",
+        "turn",
     )  # fmt: skip
 
     def __init__(self, tier_input: TierInput, tier_output: TierOutput, mark: str):
@@ -53,6 +56,8 @@ class Learned(Measured):
         """Names the candidate in the ids of its answers."""
         self.refuses_stems_until = 0.0
         """`loop.time()`: whatever its price list says, it did not go on from the beginning of an answer."""
+        self.turn = 0
+        """Of the newest snapshot that names it."""
         self._byline: Byline | None = None
         self.expected_input = ExpectedInput(tier_input)
         self.expected_output = ExpectedOutput(tier_output)
@@ -96,7 +101,10 @@ class Live:
         """Who is told of circuits and accounts, where pods share that; set before the first snapshot."""
         self.authentications = authentications or Authentications()
         """Tokens of providers."""
+        self._turn = 0
         self._endpoints: dict[tuple[str, str, str], dict[str, Circuit]] = {}
+        self._turns: dict[tuple[str, ...], int] = {}
+        """The newest snapshot that names them: of endpoints, and of models that may be warm."""
         self._budgets: dict[str, RetryBudget] = {}
         self._hedge_budgets: dict[str, RetryBudget] = {}
         self._accounts: dict[str, AccountLimits] = {}
@@ -119,9 +127,15 @@ class Live:
         """By provider, the newest first, of the ids of files and batches."""
         self.commitments = CommitmentAccounts()
 
+    def begin(self) -> None:
+        """A snapshot is made ready: what it names from now on is in use."""
+        self._turn += 1
+
     def circuits(self, provider: str, endpoint: str, url: str) -> dict[str, Circuit]:
         """Of an endpoint, by model; another URL is another endpoint."""
-        return self._endpoints.setdefault((provider, endpoint, url), {})
+        key = (provider, endpoint, url)
+        self._turns[key] = self._turn
+        return self._endpoints.setdefault(key, {})
 
     def circuit(self, circuits: dict[str, Circuit], place: tuple[str, str, str], model: str) -> Circuit:
         """Of one model at an endpoint, in the table of that endpoint."""
@@ -162,6 +176,7 @@ class Live:
             pools = self._tiers.setdefault((route, tier), (TierInput(), TierOutput(expected_output_tokens)))
             found = self._learned[key] = Learned(*pools, mark_of(key))
             self.marks[found.mark] = key
+        found.turn = self._turn
         return found
 
     def seal(self, provider: str, secret: bytes) -> Seal:
@@ -187,6 +202,7 @@ class Live:
 
     def warmth(self, provider: str, model: str, *, needs_marks: bool) -> Warmth:
         """What a model's provider has in its cache: of the account, whoever asks and by whichever route."""
+        self._turns[provider, model] = self._turn
         found = self._warmths.get((provider, model))
         if found is None or found.needs_marks is not needs_marks:
             found = self._warmths[provider, model] = Warmth(
@@ -199,7 +215,7 @@ class Live:
         return self.commitments.of(price_list, terms)
 
     def retain(self, providers: Container[str], routes: Container[str], price_lists: Container[str]) -> Iterator[None]:
-        """Forgets providers, routes and price lists that are gone, in small steps."""
+        """Forgets providers, routes and price lists that are gone, and most of what else is, in small steps."""
         self.commitments.retain(price_lists)
         for endpoint in [key for key in self._endpoints if key[0] not in providers]:
             del self._endpoints[endpoint]
@@ -207,6 +223,8 @@ class Live:
             del self._accounts[account]
         for model in [key for key in self._warmths if key[0] not in providers]:
             del self._warmths[model]
+        self._forget_unused(self._endpoints, 3)
+        self._forget_unused(self._warmths, 2)
         for provider in [key for key in self.seals if key not in providers]:
             del self.seals[provider]
             self.id_keys.pop(provider, None)
@@ -221,11 +239,30 @@ class Live:
         _forget_tiers(self._wins, routes)
         _forget_tiers(self._follow_ups, routes)
         yield
-        for place, learned in enumerate(list(self._learned)):
-            if learned[0] not in routes or learned[2] not in providers:
-                self.marks.pop(self._learned.pop(learned).mark, None)
+        yield from self._forget_candidates(providers, routes)
+
+    def _forget_candidates(self, providers: Container[str], routes: Container[str]) -> Iterator[None]:
+        unused: list[Labels] = []
+        for place, (labels, learned) in enumerate(list(self._learned.items())):
+            if labels[0] not in routes or labels[2] not in providers:
+                self._forget(labels)
+            elif learned.turn != self._turn:
+                unused.append(labels)
             if not place % _STEP:
                 yield
+        for labels in unused[:-_MOST_UNUSED]:
+            self._forget(labels)
+
+    def _forget_unused(self, table: dict[Any, Any], size: int) -> None:
+        """`size`: that of a key, by which those of several tables are told from each other."""
+        for key in [key for key in table if self._turns.get(key) != self._turn][:-_MOST_UNUSED]:
+            del table[key]
+        for key in [key for key in self._turns if len(key) == size and key not in table]:
+            del self._turns[key]
+
+    def _forget(self, labels: Labels) -> None:
+        self.marks.pop(self._learned.pop(labels).mark, None)
+        self.tallies.pop(labels, None)
 
 
 def _forget_tiers(table: dict[tuple[str, str], Any], routes: Container[str]) -> None:

@@ -83,7 +83,9 @@ class Marks:
         else:
             mine = True
             await self._write(name)
-        self._known[name] = int(time.time())
+        self._known[name] = now = int(time.time())
+        while (oldest := next(iter(self._known))) and self._known[oldest] < now - _KEPT_SECONDS:
+            del self._known[oldest]
         return mine
 
     async def lease(self, name: str, seconds: float) -> bool:

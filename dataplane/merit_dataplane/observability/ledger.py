@@ -3,11 +3,22 @@
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 SECONDS = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 """Bounds of the latency histograms, those that OpenTelemetry advises for GenAI, with finer ones below."""
 MOST_SERIES = 20_000
 """Series beyond this go to one that is called `other`: labels come from the snapshot, but snapshots change."""
+
+
+class Counts(Counter[Any]):
+    """By labels, all of them texts; those beyond MOST_SERIES are counted as `other`."""
+
+    def __setitem__(self, key: Any, count: int) -> None:
+        if key not in self and len(self) >= MOST_SERIES:
+            key = ("other",) * len(key) if isinstance(key, tuple) else "other"
+            count += self[key]  # it came from a missing one
+        super().__setitem__(key, count)
 
 
 class Histogram:
@@ -64,39 +75,39 @@ class Ledger:
     series: dict[Labels, Series] = field(default_factory=dict)
     attempts: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     """By provider, endpoint, model, outcome."""
-    cache: Counter[tuple[str, str]] = field(default_factory=Counter)
+    cache: Counter[tuple[str, str]] = field(default_factory=Counts)
     """By route and `hit` or `miss`."""
-    saved: Counter[str] = field(default_factory=Counter)
+    saved: Counter[str] = field(default_factory=Counts)
     """Pico-dollars that cache hits would have cost, by route."""
-    saved_tokens: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    saved_tokens: Counter[tuple[str, str, str]] = field(default_factory=Counts)
     """By route, layer (`exact`, `stems`), and `not_sent` or `not_generated`."""
-    stems: Counter[tuple[str, str]] = field(default_factory=Counter)
+    stems: Counter[tuple[str, str]] = field(default_factory=Counts)
     """Requests by route and what became of their stem."""
-    stem_tokens_sent: Counter[str] = field(default_factory=Counter)
+    stem_tokens_sent: Counter[str] = field(default_factory=Counts)
     """Input tokens that stems were, by route."""
-    placements: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
+    placements: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counts)
     """By route, tier, provider, model, and why that one was first instead of the cheapest."""
-    refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
+    refusals: Counter[tuple[str, str]] = field(default_factory=Counts)
     """By consumer and the limit that it had reached."""
     shed: Counter[str] = field(default_factory=Counter)
     """Requests that this pod had no room for, by what was full."""
     admissions: Counter[str] = field(default_factory=Counter)
     """Of consumers that have limits: decided `shared`, for all pods, or `alone`, by this pod's share."""
-    feedback: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
+    feedback: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counts)
     """By route, tier, provider, model, and `counted` or `replaced`."""
     feedback_refused: Counter[str] = field(default_factory=Counter)
     """By the error's code."""
     feedback_pending: int = 0
     """Scores that other pods don't know yet, since Redis is away."""
-    mid_stream: Counter[tuple[str, str]] = field(default_factory=Counter)
+    mid_stream: Counter[tuple[str, str]] = field(default_factory=Counts)
     """Streams that broke off and went on, by route and how."""
-    lost: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counter)
+    lost: Counter[tuple[str, str, str, str, str]] = field(default_factory=Counts)
     """Pico-dollars of attempts that gave no whole answer, by route, tier, provider, model, outcome."""
-    batches: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    batches: Counter[tuple[str, str, str]] = field(default_factory=Counts)
     """By provider, model, and `created`, the status in which they ended and were booked, or `not_booked`: tries."""
-    health: Counter[str] = field(default_factory=Counter)
+    health: Counter[str] = field(default_factory=Counts)
     """What pods told each other of circuits and accounts, by what it was."""
-    hedges: Counter[tuple[str, str]] = field(default_factory=Counter)
+    hedges: Counter[tuple[str, str]] = field(default_factory=Counts)
     """By route, and what became of the hedge or why there was none."""
     in_flight: int = 0
 

@@ -282,6 +282,7 @@ class Builder:
     def steps(self) -> Iterator[None]:
         """Each step is far below a millisecond; after the last one `tables` is set."""
         snapshot = self._snapshot
+        self._live.begin()
         providers: dict[str, ProviderPlan] = {}
         for key, provider in snapshot.providers.items():
             self.at = f"providers[{key!r}]"
