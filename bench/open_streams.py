@@ -13,6 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -52,12 +53,14 @@ class Run:
 
     def __init__(self, interval: float) -> None:
         self.interval = interval
-        self.begun = self.done = self.failed = 0
+        self.begun = self.done = self.failed = self.shed = 0
+        self.why: Counter[bytes] = Counter()
         self.ends = False
         self.measures = False
         self.delays: list[float] = []
         """Seconds."""
         self.chunks = 0
+        self.tasks: set[asyncio.Future[None]] = set()
 
 
 class Vendor(asyncio.Protocol):
@@ -105,8 +108,8 @@ class Vendor(asyncio.Protocol):
 class Client(asyncio.Protocol):
     """One client, one stream."""
 
-    def __init__(self, run: Run, request: bytes) -> None:
-        self._run, self._request = run, request
+    def __init__(self, run: Run, port: int, request: bytes) -> None:
+        self._run, self._port, self._request = run, port, request
         self._began = self._is_done = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -121,6 +124,13 @@ class Client(asyncio.Protocol):
             self._began = True
             if data.startswith(b"HTTP/1.1 200 OK"):
                 run.begun += 1
+            elif data.startswith(b"HTTP/1.1 503"):  # while many begin at once: as SDKs do, it comes again
+                run.shed += 1
+                self._is_done = True
+                self._transport.close()
+                asyncio.get_running_loop().call_later(1.0, self._again)
+            else:
+                run.why[data[:30]] += 1
         now = time.monotonic_ns()
         for sent in _TOLD.findall(data):
             run.chunks += 1
@@ -135,6 +145,16 @@ class Client(asyncio.Protocol):
         """See Protocol."""
         if not self._is_done:
             self._run.failed += 1
+
+    def _again(self) -> None:
+        task = asyncio.ensure_future(connect(self._run, self._port, self._request))
+        self._run.tasks.add(task)
+        task.add_done_callback(self._run.tasks.discard)
+
+
+async def connect(run: Run, port: int, request: bytes) -> None:
+    """One more client."""
+    await asyncio.get_running_loop().create_connection(lambda: Client(run, port, request), "127.0.0.1", port)
 
 
 @contextmanager
@@ -169,13 +189,11 @@ async def _measure(options: "_Options", where: Cores) -> int:
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: %b\r\ncontent-type: application/json\r\n"
             b"content-length: %d\r\n\r\n%b" % (key, len(body), body)
         )
-        run.begun = run.chunks = run.failed = 0
+        run.begun = run.done = run.chunks = run.failed = 0
         started = time.monotonic()
         for opened in range(0, options.streams, _AT_ONCE):
             number = min(_AT_ONCE, options.streams - opened)
-            made = [
-                loop.create_connection(lambda: Client(run, request), "127.0.0.1", gateway.port) for _ in range(number)
-            ]
+            made = [connect(run, gateway.port, request) for _ in range(number)]
             await asyncio.gather(*made)
             await asyncio.sleep(0.05)
         while run.begun + run.failed < options.streams and time.monotonic() < started + 120:  # noqa: ASYNC110 # a bench
@@ -204,7 +222,8 @@ async def _measure(options: "_Options", where: Cores) -> int:
         f"a chunk every {options.interval:g} s"
     )
     print("| what | figure |\n| --- | --- |")
-    print(f"| streams that failed | {failed} |")
+    print(f"| streams that failed | {failed} {dict(run.why) or ''} |")
+    print(f"| 503 while they began, tried again after 1 s | {run.shed} |")
     print(f"| resident memory before, with all open, {seconds:.0f} s later, after | "
           f"{before:.0f}, {with_all:.0f}, {later:.0f}, {after:.0f} MiB |")  # fmt: skip
     print(f"| of each stream | {(max(with_all, later) - before) * 1024 / options.streams:.1f} KiB |")

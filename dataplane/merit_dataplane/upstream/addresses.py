@@ -54,6 +54,7 @@ class Addresses:
     def __init__(self) -> None:
         self._known: dict[str, tuple[float, list[str]]] = {}
         self._asking: dict[str, asyncio.Task[list[str]]] = {}
+        self._look_again: dict[str, float] = {}
 
     async def of(self, host: str) -> list[str]:
         """Where to connect to, best first. Raises RefusedAddressError, or OSError when the name is unknown."""
@@ -62,11 +63,29 @@ class Addresses:
         known = self._known.get(host)
         if known is not None and known[0] > asyncio.get_running_loop().time():
             return known[1]
+        return await asyncio.shield(self._task(host))  # one that gives up takes no other with it
+
+    def moved(self, host: str, address: str) -> bool:
+        """Whether the name surely has other addresses now. Looks that up in the background, where it is old."""
+        known = self._known.get(host)
+        if known is None:
+            return False
+        now = asyncio.get_running_loop().time()
+        if known[0] > now:
+            return address not in known[1]
+        if self._look_again.get(host, 0.0) <= now:
+            if len(self._look_again) >= _MOST_NAMES:
+                self._look_again.clear()
+            self._look_again[host] = now + _KEPT_SECONDS  # also where nobody answers
+            self._task(host)
+        return False
+
+    def _task(self, host: str) -> asyncio.Task[list[str]]:
         task = self._asking.get(host)
         if task is None:
             task = self._asking[host] = asyncio.create_task(self._ask(host))
             task.add_done_callback(functools.partial(self._answered, host))
-        return await asyncio.shield(task)  # one that gives up takes no other with it
+        return task
 
     def close(self) -> None:
         """Gives up what is being asked."""

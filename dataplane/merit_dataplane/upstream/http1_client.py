@@ -11,6 +11,8 @@ from merit_dataplane.upstream.http1_connection import Http1Connection
 from merit_dataplane.upstream.http1_request import Origin, Prepared, prepare
 
 _IDLE_SECONDS = 30.0
+_SETTLED_SECONDS = 60.0
+"""So long a connection is kept wherever its name leads: some names have other addresses each time they are asked."""
 _MOST_PREPARED = 2048
 
 
@@ -128,6 +130,7 @@ class Http1Client(UpstreamClient):
 
     async def _connect_to(self, address: str, origin: Origin, loop: asyncio.AbstractEventLoop) -> Http1Connection:
         connection = Http1Connection(origin, loop, free=self._keep, lost=self._forget)
+        connection.opened_at, connection.address = loop.time(), address
         self._open.add(connection)
         try:
             await loop.create_connection(
@@ -148,7 +151,12 @@ class Http1Client(UpstreamClient):
             connection.abort()
             return
         loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
+        connection.idle_since = now = loop.time()
+        if now - connection.opened_at > _SETTLED_SECONDS and self._addresses.moved(
+            connection.origin.host, connection.address
+        ):
+            connection.abort()
+            return
         self._idle.setdefault(connection.origin, []).append(connection)
         if self._sweeper is None:
             self._sweeper = loop.call_later(_IDLE_SECONDS, self._sweep)

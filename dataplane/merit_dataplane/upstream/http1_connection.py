@@ -30,7 +30,8 @@ class Http1Connection(asyncio.Protocol):
         lost: Callable[["Http1Connection"], None],
     ):
         self.origin = origin
-        self.idle_since = 0.0
+        self.idle_since = self.opened_at = 0.0
+        self.address = ""
         self._loop = loop
         self._free = free
         self._lost = lost
