@@ -194,10 +194,10 @@ async def place() -> AsyncIterator[Place]:
     numbering = Numbering()
 
     async def script(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await numbering(asked.asked.pop().raw, writer)
+        await numbering(seller.asked.pop().raw, writer)
 
-    async with vendor(script) as asked:
-        documents = [provider("v", asked.url), prices("v", "1", "1"), CONSUMER]
+    async with vendor(script) as seller:
+        documents = [provider("v", seller.url), prices("v", "1", "1"), CONSUMER]
         documents += [consumer(name, key) for name, key in KEYS.items()]
         for model, more in ROUTES.items():
             documents.append(route_of(TIERS, model=model, name=model, extra=f"cache: {{exact: {{ttl: 1h{more}}}}}"))
@@ -226,6 +226,6 @@ async def test_it_did_try(place: Place) -> None:
 
 def number(answer: httpx.Response) -> str:
     """Of the call that this answer is of."""
-    found = set(re.findall(r"call-\d+", answer.text))  # however it is told
+    found: set[str] = set(re.findall(r"call-\d+", answer.text))  # however it is told
     assert len(found) == 1, answer.text
     return found.pop()

@@ -197,7 +197,7 @@ def test_of_two_numbers_each_has_to_have_been_different_ones() -> None:
 
 
 def test_many_answers_begin_with_the_same_few_words() -> None:
-    """Whatever is known of whole questions, a polite beginning that some questions share is no stem of their opening."""
+    """Whatever is known of whole questions, a polite beginning that some share is no stem of their opening."""
     sure_of_wholes = Pool(Tally(500.0, 0.0), Tally())
     record, pool = None, sure_of_wholes
     for n, end in enumerate(("my card", "my account", "my payment", "a card", "a payment") * 3):
