@@ -15,7 +15,7 @@ from merit_dataplane.batches.labels import BatchLabel, FileLabel, hash_of_endpoi
 from merit_dataplane.batches.objects import Object, own_batch, own_file, shown_batch
 from merit_dataplane.batches.pages import Start, page_of, walk
 from merit_dataplane.batches.requests import operation_of, urls
-from merit_dataplane.batches.shelf import ProviderShelf, UnansweredError, shelf_of, shelves_of, with_id
+from merit_dataplane.batches.shelf import ProviderShelf, UnansweredError, listed, shelf_of, shelves_of, with_id
 from merit_dataplane.batches.watch import Watch
 from merit_dataplane.feedback.answer_id import Labels
 from merit_dataplane.feedback.resolve import place_of
@@ -166,14 +166,13 @@ class BatchCalls:
     async def _find(self, shelf: ProviderShelf, label: BatchLabel, failure: RequestError) -> Object | None:
         """A batch of which no answer spoke."""
         try:
-            listed = await shelf.ask("GET", shelf.shelf.batches, (("limit", str(_LOOKED_THROUGH)),))
+            page = await shelf.ask("GET", shelf.shelf.batches, (("limit", str(_LOOKED_THROUGH)),))
         except RequestError:
             words = f"{failure} Whether the batch exists is not known: look at GET /v1/batches before you try again."
             raise _InDoubtError(
                 failure.status, words, kind=failure.kind, code="batch_in_doubt", headers=_DONT_RETRY
             ) from None
-        mine = (one for one in listed.get("data") or () if isinstance(one, dict))
-        return next((one for one in mine if own_batch(self._ids, shelf, label.consumer, one) == label), None)
+        return next((one for one in listed(page) if own_batch(self._ids, shelf, label.consumer, one) == label), None)
 
     async def _one(self, asked: Asked, text: str, method: str, what: str, upload: Upload | None) -> Reply:
         consumer = asked.consumer.key

@@ -79,7 +79,10 @@ def read_name(ids: Ids, provider: str, name: str) -> tuple[FileLabel, str] | Non
     if len(parts) != 3 or parts[0] != _MARK:
         return None
     opened = ids.unseal(provider, _FILE, decoded(parts[1]))
-    return (_file_label.decode(opened), parts[2]) if opened is not None else None
+    try:
+        return (_file_label.decode(opened), parts[2]) if opened is not None else None
+    except msgspec.MsgspecError:  # of another version of Merit
+        return None
 
 
 def labelled_metadata(ids: Ids, provider: str, label: BatchLabel, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,9 +104,13 @@ def read_metadata(ids: Ids, provider: str, metadata: object) -> tuple[BatchLabel
         return None
     ours = [str(metadata[key]) for key in sorted(key for key in metadata if _is_ours(key))]
     opened = ids.unseal(provider, _BATCH, decoded("".join(ours)))
-    if opened is None:
+    try:
+        label = _batch_label.decode(opened) if opened is not None else None
+    except msgspec.MsgspecError:  # as above
+        label = None
+    if label is None:
         return None
-    return _batch_label.decode(opened), {k: v for k, v in metadata.items() if not _is_ours(k)} or None
+    return label, {k: v for k, v in metadata.items() if not _is_ours(k)} or None
 
 
 def _is_ours(key: str) -> bool:

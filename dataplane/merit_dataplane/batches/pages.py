@@ -7,7 +7,7 @@ until there are enough, up to a bound. The cursor is an id of the consumer's own
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import NamedTuple
 
-from merit_dataplane.batches.shelf import Object, ProviderShelf, Query
+from merit_dataplane.batches.shelf import Object, ProviderShelf, Query, listed
 
 _MOST_PAGES = 50
 
@@ -39,10 +39,10 @@ async def walk(
             pages += 1
             more = (("after", after),) if after else ()
             found = await shelf.ask("GET", path(shelf), (*query, ("limit", str(page)), *more))
-            listed = [one for one in found.get("data") or () if isinstance(one, dict)]
-            for one in listed:
+            things = listed(found)
+            for one in things:
                 yield shelf, one
-            last = str(listed[-1].get("id", "")) if listed else ""
+            last = str(things[-1].get("id", "")) if things else ""
             if not found.get("has_more") or not last or last == after:
                 break
             after = last
@@ -50,11 +50,11 @@ async def walk(
 
 def page_of(shown: list[Object], limit: int) -> Object:
     """OpenAI's list of the first `limit` of these."""
-    listed = shown[:limit]
+    page = shown[:limit]
     return {
         "object": "list",
-        "data": listed,
-        "first_id": listed[0]["id"] if listed else None,
-        "last_id": listed[-1]["id"] if listed else None,
+        "data": page,
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
         "has_more": len(shown) > limit,
     }

@@ -221,6 +221,12 @@ def _said(status: int, body: bytes) -> RequestError:
     )
 
 
+def listed(page: Object) -> list[Object]:
+    """What a page of a list holds, as far as it is such as we know."""
+    data = page.get("data")
+    return [one for one in data if isinstance(one, dict)] if isinstance(data, list) else []
+
+
 def with_id(found: Object) -> Object:
     """What was made, with the vendor's id. Raises UnansweredError where it has none."""
     if not isinstance(found.get("id"), str) or not found["id"]:

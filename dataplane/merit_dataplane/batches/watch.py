@@ -14,7 +14,7 @@ from merit_dataplane.batches.ids import Ids
 from merit_dataplane.batches.labels import BatchLabel, name_of
 from merit_dataplane.batches.marks import Marks, NotNowError
 from merit_dataplane.batches.objects import ENDED, label_of
-from merit_dataplane.batches.shelf import Object, ProviderShelf, shelves_of
+from merit_dataplane.batches.shelf import Object, ProviderShelf, listed, shelves_of
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.snapshots.holder import SnapshotHolder
 from merit_dataplane.snapshots.tables import Tables
@@ -109,6 +109,8 @@ class Watch:
                 self._looked[shelf.key] = time.monotonic()
             except _FAILURES as error:
                 log.warning("the batches of %s can't be listed: %s", shelf.key[0], str(error))
+            except Exception:  # nor the looking at others
+                log.exception("the batches of %s can't be listed", shelf.key[0])
 
     async def booked(self) -> None:
         """Returns when nothing waits to be booked."""
@@ -141,13 +143,13 @@ class Watch:
         for _ in range(_MOST_PAGES):
             more = (("after", after),) if after else ()
             page = await shelf.ask("GET", shelf.shelf.batches, (("limit", str(_PAGE)), *more))
-            listed = [one for one in page.get("data") or () if isinstance(one, dict)]
-            for one in listed:
+            things = listed(page)
+            for one in things:
                 label = label_of(self._ids, shelf, one)
                 if label is not None:
                     self.seen(shelf, one, label)
                     under_way = under_way or one.get("status") not in ENDED
-            last = listed[-1] if listed else {}
+            last = things[-1] if things else {}
             created, after_this = last.get("created_at"), str(last.get("id", ""))
             if not page.get("has_more") or after_this in {"", after}:
                 break
@@ -173,5 +175,8 @@ class Watch:
                 self._ledger.batches[label.labels[2], label.labels[3], "not_booked"] += 1
                 self._under_way.add(shelf.key)
                 log.warning("batch %s of %s is not booked yet: %s", found.get("id"), shelf.key[0], str(error))
+                return False
+            except Exception:  # it must not end the booking of others
+                log.exception("batch %s of %s is not booked", found.get("id"), shelf.key[0])
                 return False
         return True

@@ -104,7 +104,9 @@ async def test_what_vendors_may_answer(answer: Any, status: int, words: str) -> 
         assert merit.parts.path.bodies.held == 0
 
 
-@pytest.mark.parametrize("listed", [{"data": None}, {"data": [1, {"id": 7, "metadata": 3, "filename": 4}]}, {}])
+@pytest.mark.parametrize(
+    "listed", [{"data": None}, {"data": 7}, {"data": [1, {"id": 7, "metadata": 3, "filename": 4}]}, {}]
+)
 async def test_lists_that_are_none(listed: Any) -> None:
     async with vendor(says_json(listed)) as asked, gateway(*documents(asked.url)) as merit:
         for path in ("/v1/files", "/v1/batches"):
