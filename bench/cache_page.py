@@ -116,6 +116,8 @@ MIDDLE = """
 - **wrong of the pairs**: then pairs of questions are asked, one right after the other: the same words with another
   number, with a negation put in or taken out, and wordings of different intents in the data sets' own labels that
   share at least 70 % of their words.
+- Redis is not waited for longer than 5 ms a request (`--redis-budget-ms`): on a machine as busy as *load* says pods are
+  each their own at times, and share less than they could.
 """
 PEER = """\
 - LiteLLM says of an answer only whether it came from its cache; what it shares it counts as a miss here, if it
