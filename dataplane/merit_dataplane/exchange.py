@@ -31,6 +31,7 @@ from merit_dataplane.resilience.guard import Verdict
 from merit_dataplane.snapshots.tables import ConsumerPlan, EndpointPlan, RoutePlan, Tables, Target, TierPlan
 from merit_dataplane.stems.stemming import Stemming
 from merit_dataplane.upstream.attempt import AttemptFailedError
+from merit_dataplane.upstream.spent import Spent
 from merit_dataplane.warmth.prefix import Prefix
 from merit_dataplane.wire.features import MEDIA, listed
 from merit_dataplane.wire.openai_request import Call
@@ -195,11 +196,12 @@ class Exchange:
         if self.trace is not None:
             self.trace.asks(bid, endpoint, self.attempts, self.tables)
 
-    def failed(self, bid: Bid, endpoint: EndpointPlan, failure: AttemptFailedError, ledger: Ledger) -> None:
-        """An attempt gave nothing. One that was given up, or had begun to answer, is paid for all the same."""
-        if failure.given_up or failure.seen is not None:
-            seen = failure.seen
-            self.lose(bid, endpoint, failure.outcome, seen.usage if seen else None, seen.events if seen else 0)
+    def failed(
+        self, bid: Bid, endpoint: EndpointPlan, failure: AttemptFailedError, spent: Spent | None, ledger: Ledger
+    ) -> None:
+        """An attempt gave nothing. `spent`: what it costs all the same."""
+        if spent is not None:
+            self.lose(bid, endpoint, failure.outcome, spent)
         self.failures.append(f"{bid.target.labels[2]}/{endpoint.name}: {failure.outcome}")
         ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, failure.outcome)
         self.waits_for = None
@@ -232,14 +234,13 @@ class Exchange:
         if self.trace is not None:
             self.trace.take_up(span)
 
-    def outpaced(  # as lose
-        self, bid: Bid, endpoint: EndpointPlan, usage: Usage | None, events: int, ledger: Ledger, *, first: bool
-    ) -> None:
+    def outpaced(self, bid: Bid, endpoint: EndpointPlan, spent: Spent | None, ledger: Ledger, *, first: bool) -> None:
         """An attempt was ended since another one has answered. It is paid for, and nothing is wrong with it.
 
-        `first`: it had the time that is usual. Without it only quick ones would be seen, and what is usual shrink.
+        `first`: it had the time that is usual. Without it only quick ones would be seen, and what is usual would shrink.
         """
-        self.lose(bid, endpoint, _OUTPACED, usage, events)
+        `first`: it had the time that is usual: without it only quick ones would be seen, and what is usual would shrink.
+            self.lose(bid, endpoint, _OUTPACED, spent)
         self.failures.append(f"{bid.target.labels[2]}/{endpoint.name}: {_OUTPACED}")
         ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, _OUTPACED)
         if self.trace is not None:
@@ -256,12 +257,11 @@ class Exchange:
             self.id = byline.signed(self.id, self.consumer.key)
         return self.id
 
-    def lose(self, bid: Bid, endpoint: EndpointPlan, outcome: str, usage: Usage | None, events: int) -> Lost:
-        """An attempt is paid for and useless: by its own usage, else by what was expected of it and has come."""
+    def lose(self, bid: Bid, endpoint: EndpointPlan, outcome: str, spent: Spent) -> Lost:
+        """An attempt is paid for and useless."""
         self.release()
-        known = usage or Usage(bid.input, output=events)
-        bill = self._bill(bid, known)
-        lost = Lost(bid.target, endpoint.name, outcome, known, bill.cost, self.draws, estimated=usage is None)
+        bill = self._bill(bid, spent.usage)
+        lost = Lost(bid.target, endpoint.name, outcome, spent.usage, bill.cost, self.draws, estimated=spent.estimated)
         self.draws = ()
         self.lost.append(lost)
         self.lost_cost = added(self.lost_cost, bill.cost)

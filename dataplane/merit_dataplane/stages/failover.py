@@ -191,12 +191,14 @@ class Failover:
         except AttemptFailedError as failure:
             account.ended()
             exchange.limits = made.limits
-            exchange.failed(stop.bid, stop.endpoint, failure, self._ledger)
+            exchange.failed(stop.bid, stop.endpoint, failure, made.spent, self._ledger)
             # its frames hold this one: a cycle
             itinerary.failed(stop, failure.with_traceback(None), route.longest_wait)
             return None
         except BaseException:
             account.ended()
+            if made.spent is not None:  # its client has gone
+                exchange.lose(stop.bid, stop.endpoint, Verdict.CLIENT_GONE, made.spent)
             raise
         if isinstance(answer, Whole):
             account.ended()  # a stream ends later

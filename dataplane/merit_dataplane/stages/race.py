@@ -18,8 +18,10 @@ from merit_dataplane.snapshots.hedging_plan import HedgingPlan
 from merit_dataplane.snapshots.tables import RoutePlan
 from merit_dataplane.stages.itinerary import Itinerary, Stop
 from merit_dataplane.stages.places import Places
+from merit_dataplane.upstream import spent
 from merit_dataplane.upstream.attempt import Attempt, AttemptFailedError, Stream, Whole, attempt
 from merit_dataplane.upstream.client import UpstreamClient
+from merit_dataplane.upstream.spent import Spent
 from merit_dataplane.wire.cache_marks import marked
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.openai_progress import Progress
@@ -156,20 +158,16 @@ class Race:
 
     def _outpaced(self, other: "_Runner") -> None:
         """The other one is over: by us, by itself in the same moment, or with an answer that comes too late."""
-        usage, events, late = None, 0, other.late()
+        late = other.late()
         failure = None if other.task.cancelled() else other.task.exception()
         if isinstance(late, Whole) and late.status >= 400:
             failure = AttemptFailedError(f"status_{late.status}", "nobody wants its refusal", status=late.status)
         if isinstance(failure, AttemptFailedError):
             return self._failed(other, failure)
-        if isinstance(late, Stream):
-            usage, events = late.translator.usage, late.translator.events
-        elif late is not None:
-            usage = late.usage or late.estimate
         other.take_up()
         other.ended()
         at, first = other.stop, other is self._runners[0]
-        self._exchange.outpaced(at.bid, at.endpoint, usage, events, self._ledger, first=first)
+        self._exchange.outpaced(at.bid, at.endpoint, other.spent(late), self._ledger, first=first)
         return None
 
     def _failed(self, runner: "_Runner", failure: AttemptFailedError) -> None:
@@ -177,7 +175,7 @@ class Race:
         runner.ended()
         stop = runner.stop
         self._exchange.limits = runner.made.limits
-        self._exchange.failed(stop.bid, stop.endpoint, failure, self._ledger)
+        self._exchange.failed(stop.bid, stop.endpoint, failure, runner.made.spent, self._ledger)
         # as in failover: no cycle
         self._itinerary.failed(stop, failure.with_traceback(None), self._route.longest_wait)
 
@@ -192,9 +190,11 @@ class Race:
             runner.task.cancel()
         for runner in left:  # the first one's times are what stays with the request
             await asyncio.wait((runner.task,))
-            runner.late()
+            late = runner.late()
             runner.take_up()
             runner.ended()
+            if (lost := runner.spent(late)) is not None:
+                self._exchange.lose(runner.stop.bid, runner.stop.endpoint, Verdict.CLIENT_GONE, lost)
             self._exchange.release()
 
 
@@ -233,6 +233,15 @@ class _Runner:
         if isinstance(answer, Stream):
             answer.response.close()
         return answer
+
+    def spent(self, late: Answer | None) -> Spent | None:
+        """What it costs, now that nobody wants what it had to say (`late`)."""
+        bid = self.stop.bid
+        if isinstance(late, Stream):
+            return spent.on_relayed(bid, late)
+        if late is None or late.status >= 300:
+            return self.made.spent
+        return spent.on_read(bid, late.usage, late.estimate)
 
     def _price(self, usage: Usage) -> CostDetails:
         """What its stream tells the client. Before it is known who wins: if it is this one, the other is lost."""

@@ -8,6 +8,7 @@ from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.snapshots.tables import Target
 from merit_dataplane.stems.stemming import Stem
 from merit_dataplane.upstream.attempt import Attempt, Stream, Whole
+from merit_dataplane.upstream.spent import on_read
 from merit_dataplane.wire.openai_prefix import with_prefix
 from merit_dataplane.wire.openai_request import Call
 from merit_dataplane.wire.openai_stem import whole_with
@@ -53,7 +54,7 @@ def without_stem(exchange: Exchange, made: Attempt, call: Call, answer: Whole | 
     """The same model is asked again, for all of the answer."""
     bid, stemming = made.bid, exchange.stemming
     if isinstance(answer, Whole) and answer.status < 300:
-        exchange.lose(bid, made.endpoint, "stem_unusable", answer.usage, 0)
+        exchange.lose(bid, made.endpoint, "stem_unusable", on_read(bid, answer.usage, answer.estimate))
     if stemming is not None:
         stemming.refused = True
     _leave_alone(bid.target)

@@ -7,7 +7,7 @@ an error event: a truncated answer never looks complete.
 import asyncio
 import math
 
-from merit_crds.pricing import Usage, usd
+from merit_crds.pricing import usd
 from merit_dataplane.exchange import Exchange, Lost
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.resilience.guard import CLIENT_STALL_SECONDS, Guard, Verdict
@@ -17,8 +17,10 @@ from merit_dataplane.stages.failover import Failover, Served
 from merit_dataplane.stages.itinerary import Itinerary, Stop
 from merit_dataplane.stages.responses import Responses, Send
 from merit_dataplane.stages.stem_attempt import said
+from merit_dataplane.upstream import spent
 from merit_dataplane.upstream.attempt import Attempt, Stream
 from merit_dataplane.upstream.client import UpstreamError
+from merit_dataplane.upstream.spent import Spent
 from merit_dataplane.wire import errors
 from merit_dataplane.wire.openai_request import Call
 from merit_dataplane.wire.openai_splice import Splice
@@ -69,7 +71,7 @@ class StreamRelay:
                 if not fault:
                     await part.finish(guard, send)
                     return part.text if exchange.stemming is not None and part.teaches else ""
-                sent.add(part.answer.progress, part.text, part.answer.translator.events)
+                sent.add(part.answer.progress, part.text, part.answer.progress.pieces)
                 part.break_off(fault, self._ledger)
                 itinerary = itinerary.onward(Stop(part.made.bid, part.made.endpoint))
                 lost = part.lose()
@@ -158,10 +160,11 @@ class _Part:
         guard.sending = False
         if self._splice is not None and self._splice.diverged:
             return "diverged"
+        if answer.progress.finished:
+            return ""  # a fault after the model has said that it ended is none
         if answer.progress.error:
             return "error"
-        # a fault after the model has said that it ended is none
-        return "" if answer.translator.complete or answer.progress.finished else fault
+        return "" if answer.translator.complete else fault
 
     async def _relay(self, guard: Guard, send: Send) -> str:
         answer, idle, splice = self.answer, self.made.bid.target.idle_seconds, self._splice
@@ -222,16 +225,16 @@ class _Part:
 
     def lose(self) -> Lost:
         """Another part is to go on: this one is paid for all the same."""
-        made, translator = self.made, self.answer.translator
-        return self._exchange.lose(made.bid, made.endpoint, self._fault, translator.usage, translator.events)
+        return self._exchange.lose(self.made.bid, self.made.endpoint, self._fault, self._spent())
 
     def close(self) -> None:
         """It is the last part, however it ended: what came of it is what the request's own account has."""
         self._leave()
-        bid, translator = self.made.bid, self.answer.translator
-        usage = translator.usage
-        estimate = self.answer.estimate or Usage(bid.input, output=translator.events)
-        self._exchange.book(usage or estimate, estimated=usage is None)
+        usage, estimated = self._spent()
+        self._exchange.book(usage, estimated=estimated)
+
+    def _spent(self) -> Spent:
+        return spent.on_relayed(self.made.bid, self.answer)
 
     def _leave(self) -> None:
         if not self._ended:

@@ -26,14 +26,16 @@ from merit_dataplane.resilience.circuit import Kind
 from merit_dataplane.resilience.guard import Guard, Verdict
 from merit_dataplane.snapshots.tables import EndpointPlan, ProviderPlan
 from merit_dataplane.stems.stemming import Stem
-from merit_dataplane.upstream.client import Failure, UpstreamClient, UpstreamError, UpstreamResponse
+from merit_dataplane.upstream import spent
+from merit_dataplane.upstream.client import Failure, NotAskedError, UpstreamClient, UpstreamError, UpstreamResponse
+from merit_dataplane.upstream.spent import Spent
 from merit_dataplane.wire.clients import dialect_for
 from merit_dataplane.wire.dialects import Dialect
 from merit_dataplane.wire.openai_errors import context_is_too_long, error_message
 from merit_dataplane.wire.openai_passed.progress import Unread
 from merit_dataplane.wire.openai_progress import Progress
 from merit_dataplane.wire.openai_reading import Reading
-from merit_dataplane.wire.openai_request import Call
+from merit_dataplane.wire.openai_request import Call, Operation
 from merit_dataplane.wire.openai_stream import StreamTranslator
 from merit_dataplane.wire.openai_whole import stream_of
 from merit_dataplane.wire.rate_limits import told
@@ -75,6 +77,10 @@ class Attempt:
     """The beginning of the answer that it is given."""
     limits: tuple[tuple[bytes, bytes], ...] = ()
     """What the provider's headers say of its rate limits."""
+    answer: StreamedAnswer | None = None
+    """What is read of a stream."""
+    spent: Spent | None = None
+    """Where it gave nothing to relay: what it costs all the same."""
 
 
 @dataclass(slots=True)
@@ -118,7 +124,6 @@ class AttemptFailedError(Exception):
         why: str = "",
         said: str = "",
         whole: Whole | None = None,
-        seen: StreamedAnswer | None = None,
     ):
         super().__init__(message)
         self.outcome = outcome
@@ -132,12 +137,10 @@ class AttemptFailedError(Exception):
         """The same, fit for the client."""
         self.whole = whole
         """The provider's answer, for the client where nobody else can serve it."""
-        self.seen = seen
-        """What had come of a stream."""
 
     @property
     def given_up(self) -> bool:
-        """Whether the provider was still at work: it may charge for that."""
+        """Whether the provider was still at work."""
         return self.outcome.endswith("_timeout")
 
 
@@ -160,12 +163,14 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
     loop = asyncio.get_running_loop()
     made.began = loop.time()
     circuit.started(made.began)
+    made.answer = made.spent = None
     guard.limit(_until_head(made), Verdict.FIRST_BYTE)
-    response = None
+    response, asking = None, False
     try:
         if authentication is not None:
             headers = await authentication.headers(url, headers, body)
             once = once or not authentication.lasting
+        asking = True
         response = await client.post(url, headers, body, provider.connect_seconds, once=once)
         if provider.account.heard(response.header, loop.time(), time.time()):
             made.limits = told(response.headers)
@@ -176,6 +181,7 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
     except BaseException as error:
         if response is not None:
             response.close()
+        made.spent = _spent(made, response, error, asking=asking)
         if isinstance(error, asyncio.CancelledError):
             raise _cut_off(made, guard, loop.time()) from None
         if isinstance(error, AuthenticationError):
@@ -189,6 +195,16 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
         raise
     _answered(answer, made, loop.time())
     return answer
+
+
+def _spent(made: Attempt, response: UpstreamResponse | None, error: BaseException, *, asking: bool) -> Spent | None:
+    if made.answer is not None:
+        return spent.on_stream(made.bid, made.answer, made.progress)
+    if response is not None:
+        written = not made.call.stream and made.call.operation is not Operation.EMBEDDINGS
+        return spent.on_head(made.bid, response, written=written)
+    given_up = asking and isinstance(error, asyncio.CancelledError) and not isinstance(error, NotAskedError)
+    return spent.on_nothing(made.bid) if given_up else None
 
 
 def _url(made: Attempt, dialect: Dialect) -> str:
@@ -286,7 +302,7 @@ async def _open_stream(response: UpstreamResponse, made: Attempt, dialect: Diale
     """Holds back what comes before the first token: who fails until then was never heard of."""
     target, progress, circuit = made.bid.target, made.progress, made.endpoint.circuit
     loop = asyncio.get_running_loop()
-    translator = dialect.stream(made.call, target.model, made.price, int(time.time()))
+    translator = made.answer = dialect.stream(made.call, target.model, made.price, int(time.time()))
     if made.last:
         guard.limit(guard.remaining(), Verdict.TOTAL)
     else:
@@ -312,13 +328,13 @@ async def _open_stream(response: UpstreamResponse, made: Attempt, dialect: Diale
             if progress.started or translator.complete:
                 return Stream(response, held, rest, reading, translator, progress, *as_is)
     except MalformedStreamError:
-        raise AttemptFailedError(Failure.MALFORMED, "an event is none of its protocol's", seen=translator) from None
+        raise AttemptFailedError(Failure.MALFORMED, "an event is none of its protocol's") from None
     if progress.error:
         said = error_message(without_secrets(progress.error, target.provider))
-        raise AttemptFailedError("error_event", "the provider sent an error event", seen=translator, said=said)
+        raise AttemptFailedError("error_event", "the provider sent an error event", said=said)
     if progress.malformed:
-        raise AttemptFailedError(Failure.MALFORMED, "an event is no JSON", seen=translator)
-    raise AttemptFailedError(Failure.RESET, "the stream ended before its first token", seen=translator)
+        raise AttemptFailedError(Failure.MALFORMED, "an event is no JSON")
+    raise AttemptFailedError(Failure.RESET, "the stream ended before its first token")
 
 
 async def _streamed(response: UpstreamResponse, made: Attempt, dialect: Dialect, guard: Guard) -> Stream:

@@ -1,5 +1,6 @@
 """The port behind which the HTTP client stands, so that it can be exchanged."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -21,6 +22,10 @@ class UpstreamError(Exception):
     def __init__(self, failure: Failure, message: str):
         super().__init__(message)
         self.failure = failure
+
+
+class NotAskedError(asyncio.CancelledError):
+    """The task was ended while there was no connection yet: the endpoint has never heard of the request."""
 
 
 class UpstreamResponse(Protocol):
@@ -67,7 +72,7 @@ class UpstreamClient(Protocol):
     ) -> UpstreamResponse:
         """Sends a request, returns at the answer's head. `once`: these headers are for this request alone.
 
-        Raises UpstreamError.
+        Raises UpstreamError; NotAskedError when the task is ended before the request was sent.
         """
         ...
 

@@ -6,7 +6,14 @@ import ssl
 from collections.abc import Mapping
 
 from merit_dataplane.upstream.addresses import Addresses, RefusedAddressError
-from merit_dataplane.upstream.client import Failure, Upload, UpstreamClient, UpstreamError, UpstreamResponse
+from merit_dataplane.upstream.client import (
+    Failure,
+    NotAskedError,
+    Upload,
+    UpstreamClient,
+    UpstreamError,
+    UpstreamResponse,
+)
 from merit_dataplane.upstream.http1_connection import Http1Connection
 from merit_dataplane.upstream.http1_request import Origin, Prepared, prepare
 
@@ -122,6 +129,8 @@ class Http1Client(UpstreamClient):
                 except OSError:
                     if left == 1:
                         raise
+        except asyncio.CancelledError as error:
+            raise NotAskedError from error
         except RefusedAddressError as error:  # 169.254.169.254 in disguise
             raise UpstreamError(Failure.REFUSED_ADDRESS, str(error)) from error
         except (OSError, ValueError) as error:  # also time-outs, TLS, names that can't be

@@ -104,7 +104,8 @@ NO_MOULD = Mould()
 class Plain(NamedTuple):
     """What plain events say."""
 
-    events: int
+    pieces: int
+    """Events that say something."""
     size: int
     """Bytes."""
     text: str
@@ -114,22 +115,23 @@ class Plain(NamedTuple):
 def plain_of(data: bytes, mould: Mould) -> Plain:
     """Of the events at the beginning that are whole and plain."""
     if texts := mould.texts(data):
-        return Plain(len(texts), len(data), b"".join(texts).decode(), thinks=False)
-    events, size, whole, thinks = 0, 0, "", False
+        return Plain(sum(map(bool, texts)), len(data), b"".join(texts).decode(), thinks=False)
+    pieces, size, whole, thinks = 0, 0, "", False
     *complete, _ = data.split(b"\n\n")
     try:
         for event in complete:
             delta = _delta(event)
             if delta.content:
                 whole += delta.content
+                pieces += 1
                 mould.learn(event, delta.content)
             elif delta.reasoning_content or delta.reasoning:
                 thinks = True
-            events += 1
+                pieces += 1
             size += len(event) + 2
     except (ValueError, RecursionError):  # also bytes that are no UTF-8
         pass
-    return Plain(events, size, whole, thinks)
+    return Plain(pieces, size, whole, thinks)
 
 
 def _delta(event: bytes) -> _Delta:

@@ -64,7 +64,7 @@ class Progress:
         "finished",
         "fixed",
         "malformed",
-        "plain_events",
+        "pieces",
         "reason",
         "started",
     )
@@ -73,7 +73,8 @@ class Progress:
         self._written = StringIO()
         self._length = 0
         self._mould = NO_MOULD
-        self.plain_events = 0
+        self.pieces = 0
+        """In which text, thoughts and calls have come: an estimate of the output tokens where none are reported."""
         self.started = False
         """Something of an answer has come: text, a thought, a call, an end."""
         self.finished = False
@@ -116,7 +117,7 @@ class Progress:
             if not SPECIAL.search(text):  # one event, as most come
                 if text:
                     self._says(text.decode())
-                self.plain_events += 1
+                    self.pieces += 1
                 return len(data)
         if mould is NO_MOULD:
             mould = self._mould = Mould()
@@ -125,7 +126,7 @@ class Progress:
             self._says(found.text)
         elif found.thinks:
             self.started = True
-        self.plain_events += found.events
+        self.pieces += found.pieces
         return found.size
 
     def feed(self, data: bytes) -> bytes:
@@ -191,6 +192,7 @@ class Progress:
         content = choice.text if delta is None else delta.content
         if content:
             self.started = True
+            self.pieces += 1
             if choice.index or not isinstance(content, str):
                 self.fixed = True
             else:
@@ -199,10 +201,13 @@ class Progress:
             return
         if not content and (delta.reasoning_content or delta.reasoning):
             self.started = True
+            self.pieces += 1
         if _said(delta.tool_calls) or _said(delta.function_call):
             self.started = self.calls = True
+            self.pieces += 1
         if delta.refusal or _said(delta.audio) or _said(delta.provider_blocks):
             self.started = self.fixed = True
+            self.pieces += 1
 
     def _says(self, text: str) -> None:
         self.started = True
@@ -219,4 +224,5 @@ class Progress:
             self.malformed = True
             return False
         self.started = self.fixed = True
+        self.pieces += 1
         return True

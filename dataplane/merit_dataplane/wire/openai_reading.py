@@ -19,9 +19,7 @@ class Reading:
         passing, progress = self._passing, self._progress
         if passing is None or passing.pending:
             return progress.feed(self._translator.feed(piece))
-        before = progress.plain_events
         size = progress.plain(piece)
-        passing.events += progress.plain_events - before
         return piece if size == len(piece) else piece[:size] + progress.look(passing.feed(piece[size:]))
 
     def finish(self) -> bytes:

@@ -32,8 +32,8 @@ class StreamTranslator:
         """The provider said that it is finished."""
         self.failed = False
         """The provider sent an error event."""
-        self.events = 0
-        """Events seen: an estimate of the output tokens where the provider reports none."""
+        self.told: Usage | None = None
+        """Nothing before the end but in `usage`: some vendors put into every event what they count so far."""
 
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for the provider's next bytes; may be empty.
@@ -47,7 +47,6 @@ class StreamTranslator:
             and _ERROR not in data
             and (_NAME not in data or not _USAGE.search(data))
         ):  # whole events, nothing of note in them
-            self.events += data.count(b"\ndata:") + data.startswith(b"data:")
             return data
         looked_at = max(0, len(self.pending) - 3)
         data = self.pending + data
@@ -73,7 +72,6 @@ class StreamTranslator:
         if payload == _DONE:
             self.complete = True
             return event
-        self.events += event.count(b"\ndata:") + event.startswith(b"data:")
         if _ERROR in payload and bytes((decoded(payload) or {}).get("error", b"null")) != b"null":
             self.failed = True
         if not _USAGE.search(payload):

@@ -23,8 +23,8 @@ class StreamedAnswer(Protocol):
         """The provider sent an error event."""
 
     @property
-    def events(self) -> int:
-        """Pieces of the answer seen: an estimate of the output tokens where none are reported."""
+    def told(self) -> Usage | None:
+        """What the provider has reported before the end: all of the input, the output so far."""
 
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for the provider's next ones. Raises MalformedStreamError."""

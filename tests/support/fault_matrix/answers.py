@@ -27,7 +27,7 @@ class Kind(StrEnum):
 
     OPEN = "open"
     """The frame around an answer: nothing of it yet."""
-    TOKEN = "token"  # noqa: S105 # of an answer
+    TOKEN = "token"  # of an answer
     STOP = "stop"
     """Why the model ended."""
     USAGE = "usage"
@@ -41,10 +41,17 @@ class Event:
 
     kind: Kind
     data: bytes
-    tells_input: bool = False
-    """Whether the vendor has by now said how many input tokens it counts."""
     tells_all: bool = False
-    """Whether it has by now said all that it charges for."""
+    """Whether the vendor has by now said all that it charges for."""
+    several: int = 1
+    """Tokens, where it is one that holds some."""
+    least: int = 0
+    """Output tokens that the vendor says it has served by then, whatever came."""
+
+    @property
+    def tokens(self) -> int:
+        """That are written with it."""
+        return self.several if self.kind is Kind.TOKEN else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,7 @@ def _data(value: object) -> bytes:
 
 
 def _named(value: dict[str, Any]) -> bytes:
-    return b"event: " + value["type"].encode() + b"\n" + _data(value)
+    return b"event: " + str(value["type"]).encode() + b"\n" + _data(value)
 
 
 # ---- OpenAI's chat
@@ -142,8 +149,8 @@ def _chat_events(asked: Asked) -> list[Event]:
         Event(Kind.OPEN, chunk({"role": "assistant", "content": "" if not asked.calls else None})),
         *(Event(Kind.TOKEN, chunk(delta)) for delta in deltas),
         Event(Kind.STOP, chunk({}, "tool_calls" if asked.calls else "stop")),
-        Event(Kind.USAGE, _data({**head, "choices": [], "usage": _openai_usage(asked)}), True, True),
-        Event(Kind.END, b"data: [DONE]\n\n", True, True),
+        Event(Kind.USAGE, _data({**head, "choices": [], "usage": _openai_usage(asked)}), tells_all=True),
+        Event(Kind.END, b"data: [DONE]\n\n", tells_all=True),
     ]
 
 
@@ -166,8 +173,8 @@ def _completion_events(asked: Asked) -> list[Event]:
     return [
         *(Event(Kind.TOKEN, chunk(word)) for word in asked.words),
         Event(Kind.STOP, chunk("", "stop")),
-        Event(Kind.USAGE, _data({**head, "choices": [], "usage": _openai_usage(asked)}), True, True),
-        Event(Kind.END, b"data: [DONE]\n\n", True, True),
+        Event(Kind.USAGE, _data({**head, "choices": [], "usage": _openai_usage(asked)}), tells_all=True),
+        Event(Kind.END, b"data: [DONE]\n\n", tells_all=True),
     ]
 
 
@@ -197,17 +204,16 @@ def _message_events(asked: Asked) -> list[Event]:
         deltas = [{"type": "text_delta", "text": word} for word in asked.words]
     stop = {"stop_reason": "tool_use" if asked.calls else "end_turn", "stop_sequence": None}
     return [
-        *(Event(kind, _named(event), True) for kind, event in opened),
-        Event(Kind.OPEN, _named({"type": "ping"}), True),
-        *(Event(Kind.TOKEN, _named({"type": "content_block_delta", "index": 0, "delta": d}), True) for d in deltas),
+        *(Event(kind, _named(event), least=1) for kind, event in opened),
+        Event(Kind.OPEN, _named({"type": "ping"})),
+        *(Event(Kind.TOKEN, _named({"type": "content_block_delta", "index": 0, "delta": d})) for d in deltas),
         Event(
             Kind.STOP,
             _named({"type": "content_block_stop", "index": 0})
             + _named({"type": "message_delta", "delta": stop, "usage": {"output_tokens": asked.output}}),
-            True,
-            True,
+            tells_all=True,
         ),
-        Event(Kind.END, _named({"type": "message_stop"}), True, True),
+        Event(Kind.END, _named({"type": "message_stop"}), tells_all=True),
     ]
 
 
@@ -247,9 +253,9 @@ def _gemini_events(asked: Asked) -> list[Event]:
     for place, part in enumerate(parts, 1):
         so_far = asked.output if asked.calls else place
         data = _data(_gemini_piece(asked, [part], so_far, None)).replace(b"\n\n", b"\r\n\r\n")
-        made.append(Event(Kind.TOKEN, data, True))
+        made.append(Event(Kind.TOKEN, data, several=so_far if asked.calls else 1))
     last = _data(_gemini_piece(asked, [{"text": ""}], asked.output, "STOP")).replace(b"\n\n", b"\r\n\r\n")
-    return [*made, Event(Kind.STOP, last, True, True)]
+    return [*made, Event(Kind.STOP, last, tells_all=True)]
 
 
 # ---- Bedrock's Converse
@@ -279,9 +285,7 @@ def _bedrock_events(asked: Asked) -> list[Event]:
     opened = [Event(Kind.OPEN, frame("messageStart", _json({"role": "assistant"})))]
     if asked.calls:
         start = {"toolUse": {"toolUseId": "tooluse_1", "name": FUNCTION}}
-        opened.append(
-            Event(Kind.TOKEN, frame("contentBlockStart", _json({"contentBlockIndex": 0, "start": start})))
-        )
+        opened.append(Event(Kind.TOKEN, frame("contentBlockStart", _json({"contentBlockIndex": 0, "start": start}))))
         deltas: list[dict[str, Any]] = [{"toolUse": {"input": piece}} for piece in ARGUMENTS]
     else:
         deltas = [{"text": word} for word in asked.words]
@@ -296,8 +300,7 @@ def _bedrock_events(asked: Asked) -> list[Event]:
         Event(
             Kind.USAGE,
             frame("metadata", _json({"usage": _bedrock_usage(asked), "metrics": {"latencyMs": 1}})),
-            True,
-            True,
+            tells_all=True,
         ),
     ]
 
@@ -338,8 +341,8 @@ def _cohere_events(asked: Asked) -> list[Event]:
     return [
         *opened,
         *(Event(Kind.TOKEN, token) for token in tokens),
-        Event(Kind.STOP, closed + _named(end), True, True),
-        Event(Kind.END, b"data: [DONE]\n\n", True, True),
+        Event(Kind.STOP, closed + _named(end), tells_all=True),
+        Event(Kind.END, b"data: [DONE]\n\n", tells_all=True),
     ]
 
 
@@ -399,7 +402,7 @@ def _response_events(asked: Asked) -> list[Event]:
         closed += event("content_part.done", **place, part={**part, "text": text})
     closed += event("output_item.done", output_index=0, item=_item(asked, done=True))
     made.append(Event(Kind.STOP, closed))
-    made.append(Event(Kind.END, event("completed", response=_response(asked)), True, True))
+    made.append(Event(Kind.END, event("completed", response=_response(asked)), tells_all=True))
     return made
 
 

@@ -11,7 +11,7 @@ class Moment(StrEnum):
     CONNECT = "before the connection"
     HEAD = "before the head"
     BODY = "after the head"
-    TOKEN = "before the first token"  # noqa: S105 # of an answer
+    TOKEN = "before the first token"  # of an answer
     TEXT = "in mid-text"
     CALL = "in a tool call"
     STOP = "after the last token"
@@ -89,8 +89,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault("no JSON", "sends well framed bytes that are no JSON", _BODY, streams=False),
     Fault("empty", "sends 200 without a body", _BODY, streams=False),
     Fault("page", "sends 200 and a page of HTML", _BODY),
-    Fault("wrong type", "sends the right body with the type text/plain", _BODY),
+    Fault("wrong type", "sends its answer with the type text/plain", _BODY),
     Fault("gzip", "damages what it has compressed", (Moment.BODY, Moment.TEXT)),
-    Fault("malformed", "sends an event that can't be read, then the rest", (*_AT_ANY,), wholes=False),
+    Fault("client leaves", "falls silent, and the client leaves", (*_BOTH, Moment.TEXT, Moment.CALL)),
+    Fault("malformed", "sends an event that can't be read", (*_AT_ANY,), wholes=False),
     Fault("error", "sends an event that says it failed, and ends", (*_AT_ANY,), wholes=False),
 )  # fmt: skip

@@ -12,9 +12,18 @@ from tests.support.resources import CONSUMER, prices, provider
 MOST_TOKENS = 12
 """That a client lets a model write."""
 _BASES = {"OpenAI": "/v1", "Responses": "/v1", "Anthropic": "/v1", "Gemini": "/v1beta", "Bedrock": "", "Cohere": "/v2"}
-_SHAPES = {"Anthropic": "messages", "Gemini": "gemini", "Bedrock": "bedrock", "Cohere": "cohere", "Responses": "responses"}
+_SHAPES = {
+    "Anthropic": "messages",
+    "Gemini": "gemini",
+    "Bedrock": "bedrock",
+    "Cohere": "cohere",
+    "Responses": "responses",
+}
 _ABLE = "Streaming, Tools, ParallelTools, JsonObject, JsonSchema, Embeddings"
-_QUICK = "timeouts: {connect: 2s, firstByte: 300ms, firstToken: 300ms, idle: 300ms, total: 500ms}"
+_QUICK = "timeouts: {firstByte: 300ms, firstToken: 300ms, idle: 300ms, total: 500ms}"
+_NO_HANDSHAKE = "timeouts: {connect: 300ms}"
+_ALONE = "timeouts: {total: 1500ms}"
+"""Of a route: without a fallback, the last candidate is given all of its time."""
 _EMBEDS = "amazon.titan-embed-text-v2:0"
 """Merit knows models of embeddings at Amazon by their names."""
 _FUNCTION: dict[str, Any] = {"type": "object", "properties": {"plant": {"type": "string"}}}
@@ -54,7 +63,7 @@ class Lane:
         return made
 
     def _moments(self, fault: Fault) -> list[tuple[Moment, bool]]:
-        found = []
+        found: list[tuple[Moment, bool]] = []
         for moment in fault.moments:
             if moment is Moment.NEVER:
                 found.append((moment, False))
@@ -107,7 +116,9 @@ class Lane:
         if not self.alone:
             documents += [
                 provider("fallback", f"http://127.0.0.1:{port}/fallback/v1"),
-                prices("fallback", "10", "20", capabilities=f"{_ABLE}, AssistantPrefix", extra="contextWindow: 1000000"),
+                prices(
+                    "fallback", "10", "20", capabilities=f"{_ABLE}, AssistantPrefix", extra="contextWindow: 1000000"
+                ),
             ]
         able = f"{_ABLE}, Responses" if self.protocol == "Responses" else _ABLE
         protocol = "OpenAI" if self.protocol == "Responses" else self.protocol
@@ -116,17 +127,21 @@ class Lane:
             name = f"primary-{cell}"
             url = bases.get(plan.fault.name, f"http://127.0.0.1:{port}") + "/primary" + _BASES[self.protocol]
             documents += [
-                provider(name, url, protocol=protocol, extra=_QUICK if plan.fault.waits else ""),
+                provider(
+                    name,
+                    url,
+                    protocol=protocol,
+                    extra=_NO_HANDSHAKE if plan.fault.name == "tls" else _QUICK if plan.fault.waits else "",
+                ),
                 prices(name, "1", "2", model=model, capabilities=able, extra="contextWindow: 8192"),
-                self._route(cell, name, model),
+                self._route(cell, name, model, _ALONE if self.alone and plan.fault.waits else ""),
             ]
         return documents
 
-    def _route(self, cell: int, name: str, model: str) -> str:
+    def _route(self, cell: int, name: str, model: str, extra: str) -> str:
         candidates = f'{{provider: {{name: {name}}}, model: "{model}"}}'
         if not self.alone:
             candidates += ", {provider: {name: fallback}, model: fallback-model}"
-        total = "timeouts: {total: 1500ms}" if self.alone else ""
         return f"""
 apiVersion: merit.dev/v1alpha1
 kind: ModelRoute
@@ -134,17 +149,17 @@ metadata: {{name: route-{cell}}}
 spec:
   models: [model-{cell}]
   tiers: [{{name: all, candidates: [{candidates}]}}]
-  {total}
+  {extra}
 """
 
 
 def _lanes() -> tuple[Lane, ...]:
-    made = [Lane("chat/completions", protocol, stream) for protocol in ("OpenAI", "Anthropic", "Gemini", "Bedrock", "Cohere")
-            for stream in (True, False)]  # fmt: skip
+    of_chat = ("OpenAI", "Anthropic", "Gemini", "Bedrock", "Cohere")
+    made = [Lane("chat/completions", protocol, stream) for protocol in of_chat for stream in (True, False)]
     made += [Lane("completions", "OpenAI", stream) for stream in (True, False)]
     made += [Lane("embeddings", protocol, stream=False) for protocol in ("OpenAI", "Gemini", "Bedrock", "Cohere")]
     for operation, own in (("messages", "Anthropic"), ("responses", "Responses")):
-        protocols = dict.fromkeys((own, "OpenAI", "Anthropic", "Gemini", "Bedrock", "Cohere"))
+        protocols = dict.fromkeys((own, *of_chat))
         made += [Lane(operation, protocol, stream) for protocol in protocols for stream in (True, False)]
     alone = ("chat/completions", "OpenAI"), ("messages", "Anthropic"), ("responses", "Responses")
     made += [Lane(operation, protocol, stream, alone=True) for operation, protocol in alone for stream in (True, False)]

@@ -10,12 +10,14 @@ from typing import Any
 
 import httpx
 
+from merit_dataplane.exchange import CLIENT_GONE
 from tests.support.fault_matrix.lanes import Lane
 from tests.support.fault_matrix.reading import read
 from tests.support.fault_matrix.vendor import Plan, Served, Vendor
-from tests.support.gateway import Running, eventually, gateway
-from tests.support.resources import CONSUMER_KEY
+from tests.support.gateway import eventually, gateway
 
+_READS_SECONDS = 0.1
+"""For what is in flight to arrive."""
 _AT_ONCE = 16
 """Cells; those that wait for a limit of time beside them."""
 
@@ -48,12 +50,20 @@ async def run(lane: Lane, plans: Sequence[Plan], certificate: ssl.SSLContext) ->
             stack.callback(server.close)
             ports.append(int(server.sockets[0].getsockname()[1]))
         documents = lane.resources(list(plans), *ports)
-        merit = await stack.enter_async_context(gateway(*documents))
+        merit = await stack.enter_async_context(gateway(*documents, alone=False))
         turns = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(cell: int, plan: Plan) -> httpx.Response:
+        async def one(cell: int, plan: Plan) -> httpx.Response | None:
             async with turns if not plan.fault.waits else AsyncExitStack():
-                return await merit.post(lane.request(cell, calls=plan.calls), path=f"/v1/{lane.operation}")
+                asked = merit.post(lane.request(cell, calls=plan.calls), path=f"/v1/{lane.operation}")
+                if plan.fault.name != "client leaves":
+                    return await asked
+                client = asyncio.create_task(asked)
+                await eventually(lambda: vendor.silent(cell), "the vendor never falls silent")
+                await asyncio.sleep(_READS_SECONDS)
+                client.cancel()
+                await asyncio.wait([client])
+                return None
 
         answers = await asyncio.gather(*(one(cell, plan) for cell, plan in enumerate(plans)))
         await eventually(lambda: merit.parts.ledger.in_flight == 0, "still in flight")
@@ -65,28 +75,35 @@ async def run(lane: Lane, plans: Sequence[Plan], certificate: ssl.SSLContext) ->
         return made, await merit.metrics()
 
 
-def _cell(lane: Lane, plan: Plan, answer: httpx.Response, line: dict[str, Any], vendor: Vendor, cell: int) -> Cell:
-    got = read(lane.operation, answer.status_code, answer.headers.get("content-type", ""), answer.content)
-    if got.whole(calls=plan.calls):
-        by = "fallback" if line["provider"] == "default/fallback" else "primary"
-        client = {"prefix": "continued", "restart": "restarted"}.get(line.get("mid_stream", ""), by)
-    elif got.broken:
-        client = f"BROKEN {got.broken}"
-    elif got.error and not got.finished:
-        client = f"error event {got.error}" if got.status == 200 else f"{got.status} {got.error}"
-    else:
-        client = f"NOT WHOLE {got}"
+def _cell(
+    lane: Lane, plan: Plan, answer: httpx.Response | None, line: dict[str, Any], vendor: Vendor, cell: int
+) -> Cell:
     primary = vendor.ledger.by(cell, fallback=False)
-    told = f"{lane}, {plan.fault.name} {plan.moment}: {answer.content[-500:]!r}\n{line}\n{vendor.ledger.served.get(cell)}"
+    content = b"" if answer is None else answer.content
+    served = vendor.ledger.served.get(cell)
     return Cell(
         lane,
         plan,
-        client,
+        _client(lane, plan, answer, line),
         len(primary),
         _balance(line, f"default/primary-{cell}", primary),
         _balance(line, "default/fallback", vendor.ledger.by(cell, fallback=True)),
-        told,
+        f"{lane}, {plan.fault.name} {plan.moment}: {content[-500:]!r}\n{line}\n{served}",
     )
+
+
+def _client(lane: Lane, plan: Plan, answer: httpx.Response | None, line: dict[str, Any]) -> str:
+    """`primary`, `fallback`: its whole answer. `continued`: begun by one, ended by the other. `error event`, or an
+    error's status. `gone`: nobody is left to tell."""
+    if answer is None:
+        return "gone" if line["status"] == CLIENT_GONE else f"NOT GONE: {line}"
+    got = read(lane.operation, answer.status_code, answer.headers.get("content-type", ""), answer.content)
+    if got.whole(calls=plan.calls):
+        by = "fallback" if line["provider"] == "default/fallback" else "primary"
+        return {"prefix": "continued", "restart": "restarted"}.get(line.get("mid_stream", ""), by)
+    if got.broken or not got.error or got.finished:
+        return f"NOT WHOLE: {got}"
+    return "error event" if got.status == 200 else str(got.status)
 
 
 def _balance(line: dict[str, Any], name: str, served: list[Served]) -> str:
@@ -103,7 +120,7 @@ def _balance(line: dict[str, Any], name: str, served: list[Served]) -> str:
     if not booked:
         return "nothing" if real_in == real_out == 0 else f"LOST: {said}"
     if (ins, outs) == (real_in, real_out):
-        told = all(part.told_all for part in served)
+        told = all(part.told_all for part in served if part.input)
         return ("counted" if estimated else "exact") if told is not estimated else f"MARKED WRONG: {said}"
     if not estimated:
         return f"UNBALANCED: {said}"

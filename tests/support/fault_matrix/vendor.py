@@ -36,8 +36,8 @@ _SHAPES = (
     (re.compile(r"/embeddings$"), "embeddings"),
 )
 _STREAMS = re.compile(r"streamGenerateContent|/converse-stream$")
-_BYTES_PER_TOKEN = 7
-"""This vendor's own way to count a prompt; nobody's estimate."""
+_BYTES_PER_TOKEN, _TEMPLATE_TOKENS = 7, 1000
+"""This vendor's own way to count a prompt: no estimate hits it by chance."""
 _SILENCE_SECONDS = 30.0
 
 
@@ -58,8 +58,8 @@ class Served:
     fallback: bool
     input: int = 0
     output: int = 0
-    told_input: bool = False
-    """Whether it had said over the wire how many input tokens it counts."""
+    silent: bool = False
+    """It has nothing more to say."""
     told_all: bool = False
     """Whether it had said over the wire all that it charges for."""
 
@@ -93,13 +93,17 @@ class Vendor:
         self._struck: Counter[int] = Counter()
         self.ledger = Ledger()
 
+    def silent(self, cell: int) -> bool:
+        """Whether the primary has fallen silent there."""
+        return any(served.silent for served in self.ledger.by(cell, fallback=False))
+
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serves one request; each has a connection of its own, so that none is found stale."""
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             length = next((int(li[15:]) for li in head if li.lower().startswith("content-length:")), 0)
             body = await reader.readexactly(length)
-            await self._serve(head[0].split(" ")[1], body, _Wire(reader, writer))
+            await self._serve(head[0].split(" ")[1], body, reader, writer)
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError, _Over):
             pass
@@ -108,11 +112,11 @@ class Vendor:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
-    async def _serve(self, url: str, body: bytes, wire: "_Wire") -> None:
+    async def _serve(self, url: str, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         path = url.partition("?")[0]
         cell = next((int(found[1]) for found in (_CELL.search(body),) if found), -1)
         fallback = path.startswith("/fallback/")
-        served = self.ledger.entry(cell, fallback=fallback)
+        wire = _Wire(reader, writer, self.ledger.entry(cell, fallback=fallback))
         shape = next(shape for pattern, shape in _SHAPES if pattern.search(path))
         asked = _asked(path, json.loads(body), self._plans[cell], len(body))
         made = answer(shape, asked)
@@ -121,12 +125,11 @@ class Vendor:
         struck = not fallback and (plan.fault.times < 0 or self._struck[cell] < plan.fault.times)
         self._struck[cell] += not fallback
         if struck and plan.moment is Moment.HEAD:
-            if await wire.before_head(plan.fault, shape, made, served):
-                return
-        if stream:
-            await wire.stream(plan if struck else None, shape, made, served)
+            await wire.before_head(plan.fault, shape, made)
+        elif stream:
+            await wire.stream(plan if struck else None, shape, made)
         else:
-            await wire.whole(plan if struck else None, shape, made, served)
+            await wire.whole(plan if struck else None, made)
 
 
 def _asked(path: str, body: dict[str, Any], plan: Plan, size: int) -> Asked:
@@ -137,35 +140,34 @@ def _asked(path: str, body: dict[str, Any], plan: Plan, size: int) -> Asked:
     if not TEXT.startswith(begun):
         raise AssertionError(f"{path}: goes on from what was never said: {begun!r}")
     skipped = sum(len(TEXT) - len("".join(WORDS[number:])) < len(begun) for number in range(len(WORDS)))
-    return Asked(str(body.get("model") or "m"), max(1, size // _BYTES_PER_TOKEN), plan.calls, skipped)
+    return Asked(str(body.get("model") or "m"), _TEMPLATE_TOKENS + size // _BYTES_PER_TOKEN, plan.calls, skipped)
 
 
 class _Wire:
     """One request's side of a connection."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
-        self._reader, self._writer = reader, writer
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, served: Served):
+        self._reader, self._writer, self._served = reader, writer, served
 
     # ---- before the head
 
-    async def before_head(self, fault: Fault, shape: str, made: Answer, served: Served) -> bool:
-        """Whether that was all there is to this request."""
+    async def before_head(self, fault: Fault, shape: str, made: Answer) -> None:
         if fault.name in STATUSES:
             status, code, pause = STATUSES[fault.name]
             body = _refusal(shape, status, code)
             more = f"retry-after: {pause}\r\n" if pause else ""
-            if shape in ("bedrock", "embeddings-bedrock"):
-                more += f"x-amzn-errortype: {_EXCEPTIONS.get(status, 'InternalServerException')}\r\n"
+            if "bedrock" in shape and status in _EXCEPTIONS:
+                more += f"x-amzn-errortype: {_EXCEPTIONS[status]}\r\n"
             self._head(status, "application/json", f"{more}content-length: {len(body)}\r\n")
             self._writer.write(body)
-            return True
+            return
         match fault.name:
             case "reset" | "reset once":
                 await self._reset()
             case "eof":
                 raise _Over
-            case "hang" | "slow":
-                served.input = made.input
+            case "hang" | "slow" | "client leaves":
+                self._served.input = made.input
                 await self._silence()
             case "garbage":
                 self._writer.write(bytes(range(256)) * 4)
@@ -176,18 +178,19 @@ class _Wire:
 
     # ---- whole answers
 
-    async def whole(self, plan: Plan | None, shape: str, made: Answer, served: Served) -> None:
+    async def whole(self, plan: Plan | None, made: Answer) -> None:
+        served = self._served
         body, kind, fault = made.whole, "application/json", plan.fault.name if plan else ""
         served.input, served.output = made.input, made.output
         half = body[: len(body) // 2]
         match fault if plan is not None and plan.moment is Moment.BODY else "":
-            case "reset" | "hang" | "cut":
+            case "reset" | "hang" | "cut" | "client leaves":
                 self._head(200, kind, f"content-length: {len(body)}\r\n")
                 self._writer.write(half)
                 await self._writer.drain()
                 if fault == "reset":
                     await self._reset()
-                elif fault == "hang":
+                elif fault != "cut":
                     await self._silence()
                 raise _Over
             case "broken chunk":
@@ -213,20 +216,21 @@ class _Wire:
                 served.input = served.output = 0
             case "wrong type":
                 kind = "text/plain"
-                served.told_input = served.told_all = True
+                served.told_all = True
             case "gzip":
                 body = _damaged(zlib.compress(body, wbits=31))
                 self._head(200, kind, f"content-encoding: gzip\r\ncontent-length: {len(body)}\r\n")
                 self._writer.write(body)
                 return
             case _:
-                served.told_input = served.told_all = True
+                served.told_all = True
         self._head(200, kind, f"content-length: {len(body)}\r\n")
         self._writer.write(body)
 
     # ---- streams
 
-    async def stream(self, plan: Plan | None, shape: str, made: Answer, served: Served) -> None:
+    async def stream(self, plan: Plan | None, shape: str, made: Answer) -> None:
+        served = self._served
         fault = plan.fault.name if plan else ""
         if fault == "page":
             self._head(200, "text/html", f"content-length: {len(_PAGE)}\r\n")
@@ -237,6 +241,7 @@ class _Wire:
         coding = "content-encoding: gzip\r\n" if packed else ""
         self._head(200, "text/plain" if fault == "wrong type" else made.kind, f"{coding}transfer-encoding: chunked\r\n")
         at = place(made.events, plan.moment) if plan is not None else None
+        written = 0
         for number, event in enumerate(made.events):
             if number == at:
                 await self._strike(fault, shape)
@@ -244,19 +249,20 @@ class _Wire:
             if packed is not None:
                 data = packed.compress(data) + packed.flush(zlib.Z_SYNC_FLUSH)
             await self._chunk(data)
-            served.output += event.kind is Kind.TOKEN
-            served.told_input, served.told_all = event.tells_input, event.tells_all
+            written += event.tokens
+            served.output = max(served.output, written, event.least)
+            served.told_all = event.tells_all
             await asyncio.sleep(0.001)  # each event a read of its own, most of the time
         if at == len(made.events):
             await self._strike(fault, shape)
         self._writer.write(b"0\r\n\r\n")
 
     async def _strike(self, fault: str, shape: str) -> None:
-        """Returns where the stream goes on."""
+        """Nothing comes after it: what is written to a caller who has given up is no matter of chance."""
         match fault:
             case "reset":
                 await self._reset()
-            case "hang":
+            case "hang" | "client leaves":
                 await self._silence()
             case "ends":
                 self._writer.write(b"0\r\n\r\n")
@@ -266,15 +272,14 @@ class _Wire:
                 await self._chunk(b"\x00\xff" * 32)
             case "malformed":
                 await self._chunk(_malformed(shape))
-                return
+                await self._silence()
             case "error":
                 await self._chunk(_error_event(shape))
                 self._writer.write(b"0\r\n\r\n")
-            case "wrong type" | "cut":
-                pass
-        if fault != "wrong type":
-            await self._writer.drain()
-            raise _Over
+            case "wrong type":
+                await self._silence()
+        await self._writer.drain()
+        raise _Over
 
     # ---- bytes
 
@@ -293,6 +298,8 @@ class _Wire:
 
     async def _silence(self) -> None:
         """Until the other side has enough of it."""
+        await self._writer.drain()
+        self._served.silent = True
         async with asyncio.timeout(_SILENCE_SECONDS):
             await self._reader.read()
         raise _Over
@@ -328,6 +335,7 @@ _EXCEPTIONS = {
     404: "ResourceNotFoundException",
     408: "ModelTimeoutException",
     429: "ThrottlingException",
+    500: "InternalServerException",
     503: "ServiceUnavailableException",
 }
 _GOOGLES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",

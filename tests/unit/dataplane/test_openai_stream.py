@@ -74,9 +74,7 @@ def test_any_split_gives_the_same(
     for pieces in (split(data, cuts), [bytes([b]) for b in data], [*_by_event(data)]):
         got, one = translate(pieces, wants_usage=wants_usage)
         assert got == expected
-        assert (one.usage, one.complete, one.failed, one.events) == (
-            whole.usage, whole.complete, whole.failed, whole.events,
-        )  # fmt: skip
+        assert (one.usage, one.complete, one.failed) == (whole.usage, whole.complete, whole.failed)
     assert whole.complete is is_done
     assert not whole.failed
     if has_usage:
@@ -127,7 +125,6 @@ def test_the_end_marker_in_all_its_forms(done: bytes) -> None:
         out, translator = translate(pieces)
         assert translator.complete
         assert out.startswith(TEXT + done.strip())
-        assert translator.events == 1
 
 
 def test_an_answer_that_talks_about_the_end_marker_does_not_end() -> None:
@@ -165,11 +162,6 @@ def test_a_whole_last_event_without_its_blank_line_is_passed_on() -> None:
     assert out.startswith(TEXT + b"data: {")
     assert out.endswith(b"\n\n")
     assert translator.usage == Usage(5, 3, 2)
-
-
-def test_comments_are_no_tokens() -> None:
-    _, translator = translate([b": OPENROUTER PROCESSING\n\n", b": x\n\n" + TEXT, TEXT + TEXT, DONE])
-    assert translator.events == 3
 
 
 def test_an_event_without_end_is_cut_off() -> None:

@@ -64,8 +64,6 @@ class AnthropicStream:
         """Anthropic said that it is finished."""
         self.failed = False
         """Anthropic sent an error event."""
-        self.events = 0
-        """Pieces of the answer seen: an estimate of the output tokens where none are reported."""
 
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for Anthropic's next bytes; may be empty. Raises MalformedStreamError."""
@@ -87,12 +85,13 @@ class AnthropicStream:
             case "content_block_start":
                 return self._block_started(event.content_block or {})
             case "content_block_delta":
-                self.events += 1
                 return self._block_goes_on(event.delta or _Delta())
             case "content_block_stop":
                 return self._block_stopped()
             case "message_delta":
                 self._reported |= {name: value for name, value in (event.usage or {}).items() if value is not None}
+                if event.delta is not None and event.delta.stop_reason and "output_tokens" in (event.usage or {}):
+                    self.usage = self.told  # all of it, though the end mark is still to come
                 return self._stopped(event.delta or _Delta())
             case "message_stop":
                 return self._ended()
@@ -181,12 +180,19 @@ class AnthropicStream:
 
     def _ended(self) -> bytes:
         self.complete = True
-        usage = {"usage": openai_usage(self._reported), **service_tier(self._reported)}
-        body = _encode({**self._head, "choices": [], **usage})
-        self.usage = usage_of(body) if "output_tokens" in self._reported else None
+        self.usage = self.told if "output_tokens" in self._reported else None
         if self.usage is None or not self._wants_usage:
             return b"data: [DONE]\n\n"
-        return b"data: " + with_cost(body, self._price(self.usage)) + b"\n\ndata: [DONE]\n\n"
+        return b"data: " + with_cost(self._usage_event(), self._price(self.usage)) + b"\n\ndata: [DONE]\n\n"
+
+    @property
+    def told(self) -> Usage | None:
+        """See StreamedAnswer: `message_start` has the input's tokens."""
+        return usage_of(self._usage_event()) if self._reported else None
+
+    def _usage_event(self) -> bytes:
+        usage = {"usage": openai_usage(self._reported), **service_tier(self._reported)}
+        return _encode({**self._head, "choices": [], **usage})
 
     def _chunk(self, delta: dict[str, Any], *, finish: str | None = None, **more: Any) -> bytes:
         numbered = self._lists.numbered(delta)

@@ -97,8 +97,8 @@ class BedrockStream:
         """Bedrock said that it is finished."""
         self.failed = False
         """Bedrock sent an exception."""
-        self.events = 0
-        """Pieces of the answer seen: an estimate of the output tokens where none are reported."""
+        self.told: Usage | None = None
+        """Nothing before the end."""
 
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for Bedrock's next bytes; may be empty. Raises MalformedStreamError."""
@@ -127,7 +127,6 @@ class BedrockStream:
             case "contentBlockStart":
                 return self._block_started(self._block(event), event.start or _Start())
             case "contentBlockDelta":
-                self.events += 1
                 return self._block_goes_on(self._block(event), event.delta or _Delta())
             case "contentBlockStop":
                 block = self._block(event)

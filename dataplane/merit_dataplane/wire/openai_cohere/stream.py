@@ -79,8 +79,8 @@ class CohereStream:
         """Cohere said that it is finished."""
         self.failed = False
         """Cohere ended with an error."""
-        self.events = 0
-        """Pieces of the answer seen: an estimate of the output tokens where none are reported."""
+        self.told: Usage | None = None
+        """Nothing before the end."""
 
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for Cohere's next bytes; may be empty. Raises MalformedStreamError."""
@@ -107,15 +107,12 @@ class CohereStream:
                 self._starts[event.index] = self._text_end
                 return self._content(event, message.content)
             case "content-delta":
-                self.events += 1
                 return self._content(event, message.content)
             case "tool-plan-delta":
-                self.events += 1
                 return self._thought(_PLAN, message.tool_plan or "")
             case "tool-call-start":
                 return self._call_started(event.index, message.tool_calls)
             case "tool-call-delta":
-                self.events += 1
                 return self._call_goes_on(event.index, message.tool_calls)
             case "tool-call-end":
                 empty = event.index in self._calls and event.index not in self._arguments

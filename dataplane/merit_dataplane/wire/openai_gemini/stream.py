@@ -43,8 +43,6 @@ class GeminiStream:
         """Gemini has finished."""
         self.failed = False
         """Gemini sent an error."""
-        self.events = 0
-        """Pieces of the answer seen: an estimate of the output tokens where none are reported."""
 
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for Gemini's next bytes; may be empty. Raises MalformedStreamError."""
@@ -55,8 +53,7 @@ class GeminiStream:
         out = []
         with contextlib.suppress(MalformedStreamError):  # half an event: the stream was cut off
             out += [self._translated(frame) for frame in self._frames.finish()]
-        ended = self._speakers and all(speaker.finished for speaker in self._speakers.values())
-        if not self.failed and (ended or self._refused):
+        if not self.failed and self._has_ended:
             out.append(self._ended())
         return b"".join(out)
 
@@ -83,7 +80,23 @@ class GeminiStream:
         if piece.prompt_feedback is not None and piece.prompt_feedback.block_reason and not self._speakers:
             self._refused = True
             out.append(self._chunk(refused(piece.prompt_feedback, "delta")))
+        if self._has_ended:
+            self.usage = self.told
         return b"".join(out)
+
+    @property
+    def _has_ended(self) -> bool:
+        speakers = self._speakers.values()
+        return self._refused or (bool(speakers) and all(speaker.finished for speaker in speakers))
+
+    @property
+    def told(self) -> Usage | None:
+        """See StreamedAnswer: every piece has the tokens so far."""
+        return usage_of(self._usage_event()) if self._reported else None
+
+    def _usage_event(self) -> bytes:
+        usage = {"usage": openai_usage(self._reported), **service_tier(self._reported)}
+        return _encode({**self._head, "choices": [], **usage})
 
     def _of_candidate(self, candidate: Candidate, place: int) -> bytes:
         index = candidate.index if candidate.index is not None else place
@@ -92,9 +105,7 @@ class GeminiStream:
         if speaker is None:
             speaker = self._speakers[index] = Speaker(str(self._head["id"]), index)
             out.append(self._chunk(_choice(index, {"role": "assistant", "content": ""})))
-        for delta in speaker.deltas(candidate):
-            self.events += 1
-            out.append(self._chunk(_choice(index, speaker.streamed(delta))))
+        out += [self._chunk(_choice(index, speaker.streamed(delta))) for delta in speaker.deltas(candidate)]
         message, choice = speaker.end(candidate, streamed=True)
         if message or choice:
             out.append(self._chunk(_choice(index, speaker.streamed(message)) | choice))
@@ -102,15 +113,10 @@ class GeminiStream:
 
     def _ended(self) -> bytes:
         self.complete = True
-        if not self._reported:
-            return b"data: [DONE]\n\n"
-        body = _encode(
-            {**self._head, "choices": [], "usage": openai_usage(self._reported), **service_tier(self._reported)}
-        )
-        self.usage = usage_of(body)
+        self.usage = self.told
         if self.usage is None or not self._wants_usage:
             return b"data: [DONE]\n\n"
-        return b"data: " + with_cost(body, self._price(self.usage)) + b"\n\ndata: [DONE]\n\n"
+        return b"data: " + with_cost(self._usage_event(), self._price(self.usage)) + b"\n\ndata: [DONE]\n\n"
 
     def _chunk(self, choice: dict[str, Any]) -> bytes:
         return b"data: " + _encode({**self._head, "choices": [choice]}) + b"\n\n"

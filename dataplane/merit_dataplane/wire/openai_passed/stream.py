@@ -34,7 +34,8 @@ class PassedStream:
         self.complete = False
         """Only a proper end of the body makes it so: several pictures have several last events."""
         self.failed = False
-        self.events = 0
+        self.told: Usage | None = None
+        """Nothing before the end."""
 
     def feed(self, data: bytes) -> bytes:
         """The same bytes."""
@@ -67,7 +68,6 @@ class PassedStream:
         if not data:
             return
         self._seen = True
-        self.events += 1
         if data == _DONE:
             self._ended = True
             return

@@ -53,8 +53,8 @@ class PassedStream:
         """The provider said that it is finished."""
         self.failed = False
         """The provider sent an error event."""
-        self.events = 0
-        """Pieces of the answer seen."""
+        self.told: Usage | None = None
+        """Nothing before the end."""
 
     def feed(self, data: bytes) -> bytes:
         """A chat's bytes for the vendor's next ones. Raises MalformedStreamError."""
@@ -70,8 +70,6 @@ class PassedStream:
         except (ValueError, RecursionError):
             raise MalformedStreamError("an event is none of a response's") from None
         kind = event.type.removeprefix("response.")
-        if kind.endswith(".delta"):
-            self.events += 1
         match kind:
             case "created" if event.response is not None:
                 self._head |= {"id": event.response.id, "model": event.response.model}

@@ -257,7 +257,7 @@ def test_a_stream_of_anthropics_is_booked_as_it_says(cassette: Cassette) -> None
     fed(plain, cassette.body, 100)
     assert stream.provider.complete
     assert stream.provider.usage == plain.provider.usage
-    assert stream.provider.events == plain.provider.events
+    assert stream.provider.told == plain.provider.told
 
 
 @pytest.mark.parametrize("cassette", of(MESSAGES, stream=False), ids=name)
