@@ -237,9 +237,9 @@ class Exchange:
     def outpaced(self, bid: Bid, endpoint: EndpointPlan, spent: Spent | None, ledger: Ledger, *, first: bool) -> None:
         """An attempt was ended since another one has answered. It is paid for, and nothing is wrong with it.
 
-        `first`: it had the time that is usual. Without it only quick ones would be seen, and what is usual would shrink.
+        `first`: it had the time that is usual. With none but quick ones seen, what is usual would shrink.
         """
-        `first`: it had the time that is usual: without it only quick ones would be seen, and what is usual would shrink.
+        if spent is not None:
             self.lose(bid, endpoint, _OUTPACED, spent)
         self.failures.append(f"{bid.target.labels[2]}/{endpoint.name}: {_OUTPACED}")
         ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, _OUTPACED)

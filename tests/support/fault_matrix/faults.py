@@ -67,7 +67,7 @@ FAULTS: tuple[Fault, ...] = (
     NONE,
     Fault("refused", "nobody listens", (Moment.CONNECT,)),
     Fault("dns", "the name does not resolve", (Moment.CONNECT,)),
-    Fault("tls", "speaks no TLS where TLS is asked for", (Moment.CONNECT,)),
+    Fault("tls", "speaks no TLS where TLS is asked for", (Moment.CONNECT,), waits=True),
     Fault("certificate", "shows a certificate of its own making", (Moment.CONNECT,)),
     *(
         Fault(name, f"answers {name}", _HEAD, times=1 if "once" in name else -1)

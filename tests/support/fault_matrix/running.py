@@ -3,9 +3,11 @@
 import asyncio
 import json
 import ssl
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import httpx
@@ -14,10 +16,12 @@ from merit_dataplane.exchange import CLIENT_GONE
 from tests.support.fault_matrix.lanes import Lane
 from tests.support.fault_matrix.reading import read
 from tests.support.fault_matrix.vendor import Plan, Served, Vendor
-from tests.support.gateway import eventually, gateway
+from tests.support.gateway import Running, eventually, gateway
 
 _READS_SECONDS = 0.1
 """For what is in flight to arrive."""
+_PATIENCE_SECONDS = 30.0
+_PICO = Decimal("1e-12")
 _AT_ONCE = 16
 """Cells; those that wait for a limit of time beside them."""
 
@@ -40,8 +44,43 @@ class Cell:
     """For who reads a failed test."""
 
 
-async def run(lane: Lane, plans: Sequence[Plan], certificate: ssl.SSLContext) -> tuple[list[Cell], str]:
-    """The cells, and what the gateway's metrics say in the end."""
+class Column:
+    """A gateway with one lane's resources, and its vendors. Everything is made before anybody asks."""
+
+    def __init__(self, lane: Lane, plans: Sequence[Plan], merit: Running, vendor: Vendor):
+        self.lane, self.plans, self.merit, self.vendor = lane, plans, merit, vendor
+
+    async def run(self, turns: asyncio.Semaphore) -> list[Cell]:
+        """Its cells, all at once as far as `turns` allow."""
+        answers = await asyncio.gather(*(self._ask(cell, plan, turns) for cell, plan in enumerate(self.plans)))
+        await eventually(lambda: self.merit.parts.ledger.in_flight == 0, "still in flight", _PATIENCE_SECONDS)
+        lines = [json.loads(line) for line in self.merit.log_text().splitlines()]
+        _check_sums(lines, await self.merit.metrics())
+        by_route = {line["route"]: line for line in lines}
+        return [
+            _cell(self.lane, plan, answers[cell], by_route[f"default/route-{cell}"], self.vendor, cell)
+            for cell, plan in enumerate(self.plans)
+        ]
+
+    async def _ask(self, cell: int, plan: Plan, turns: asyncio.Semaphore) -> httpx.Response | None:
+        async with turns if not plan.fault.waits else AsyncExitStack():
+            asked = self.merit.post(self.lane.request(cell, calls=plan.calls), path=f"/v1/{self.lane.operation}")
+            if plan.fault.name != "client leaves":
+                return await asked
+            client = asyncio.create_task(asked)
+            silent = partial(self.vendor.silent, cell)
+            await eventually(silent, "the vendor never falls silent", _PATIENCE_SECONDS)
+            await asyncio.sleep(_READS_SECONDS)
+            client.cancel()
+            await asyncio.wait([client])
+            return None
+
+
+@asynccontextmanager
+async def column(
+    lane: Lane, plans: Sequence[Plan], certificate: ssl.SSLContext, *, alone: bool = False
+) -> AsyncIterator[Column]:
+    """A lane that is ready. `certificate`: one that no client trusts. `alone`: no other one runs beside it."""
     vendor = Vendor(dict(enumerate(plans)))
     async with AsyncExitStack() as stack:
         ports = []
@@ -50,29 +89,33 @@ async def run(lane: Lane, plans: Sequence[Plan], certificate: ssl.SSLContext) ->
             stack.callback(server.close)
             ports.append(int(server.sockets[0].getsockname()[1]))
         documents = lane.resources(list(plans), *ports)
-        merit = await stack.enter_async_context(gateway(*documents, alone=False))
-        turns = asyncio.Semaphore(_AT_ONCE)
+        yield Column(lane, plans, await stack.enter_async_context(gateway(*documents, alone=alone)), vendor)
 
-        async def one(cell: int, plan: Plan) -> httpx.Response | None:
-            async with turns if not plan.fault.waits else AsyncExitStack():
-                asked = merit.post(lane.request(cell, calls=plan.calls), path=f"/v1/{lane.operation}")
-                if plan.fault.name != "client leaves":
-                    return await asked
-                client = asyncio.create_task(asked)
-                await eventually(lambda: vendor.silent(cell), "the vendor never falls silent")
-                await asyncio.sleep(_READS_SECONDS)
-                client.cancel()
-                await asyncio.wait([client])
-                return None
 
-        answers = await asyncio.gather(*(one(cell, plan) for cell, plan in enumerate(plans)))
-        await eventually(lambda: merit.parts.ledger.in_flight == 0, "still in flight")
-        lines = {line["route"]: line for line in map(json.loads, merit.log_text().splitlines())}
-        made = [
-            _cell(lane, plan, answers[cell], lines[f"default/route-{cell}"], vendor, cell)
-            for cell, plan in enumerate(plans)
-        ]
-        return made, await merit.metrics()
+async def run(lanes: Sequence[Lane], certificate: ssl.SSLContext) -> list[Cell]:
+    """All cells of some lanes."""
+    turns = asyncio.Semaphore(_AT_ONCE)
+    async with AsyncExitStack() as stack:
+        columns = [await stack.enter_async_context(column(lane, lane.plans(), certificate)) for lane in lanes]
+        found = await asyncio.gather(*(made.run(turns) for made in columns))
+    return [cell for cells in found for cell in cells]
+
+
+def _check_sums(lines: Sequence[dict[str, Any]], metrics: str) -> None:
+    """Metrics, usage log and prices say the same, to the token and to the pico-dollar. Raises AssertionError."""
+    booked = [part for line in lines for part in (line, *line.get("lost", ())) if "cost" in part]
+    tokens = sum(part.get("input_tokens", 0) + part.get("output_tokens", 0) for part in booked)
+    assert _sum(metrics, "merit_tokens_total") == tokens
+    cost = sum((Decimal(part["cost"]) for part in booked), Decimal(0))
+    assert abs(Decimal(_sum(metrics, "merit_cost_usd_total")) - cost) < _PICO
+    for part in booked:
+        dear = part["provider"] == "default/fallback"
+        price = (part.get("input_tokens", 0) + 2 * part.get("output_tokens", 0)) * (10 if dear else 1)
+        assert Decimal(part["cost"]) == Decimal(price) / 1_000_000, part
+
+
+def _sum(metrics: str, name: str) -> float:
+    return sum(float(line.rpartition(" ")[2]) for line in metrics.splitlines() if line.startswith(name + "{"))
 
 
 def _cell(
@@ -127,5 +170,5 @@ def _balance(line: dict[str, Any], name: str, served: list[Served]) -> str:
     if ins == expected and outs == real_out:
         return "estimated"
     if ins == expected:
-        return f"guessed ({said})"
+        return "guessed"
     return f"UNBALANCED: {said}"

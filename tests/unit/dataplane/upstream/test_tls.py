@@ -11,9 +11,9 @@ from merit_dataplane.upstream import http1_client
 from merit_dataplane.upstream.addresses import Addresses
 from merit_dataplane.upstream.client import Failure, UpstreamError
 from merit_dataplane.upstream.http1_client import Http1Client
+from tests.support.authority import Authority
 from tests.support.gateway import eventually, gateway
 from tests.support.resources import CONSUMER, prices, provider, route
-from tests.unit.dataplane.upstream.authority import Authority
 from tests.unit.dataplane.upstream.peers import HEADERS, OK, SECRET, Peer, always, ask, peer
 
 pytestmark = pytest.mark.slow

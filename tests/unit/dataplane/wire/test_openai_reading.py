@@ -85,7 +85,7 @@ def told(pieces: list[bytes], *, quick: bool) -> tuple[list[bytes], tuple[object
         sent.append(reading.finish() if quick else progress.look(translator.finish()))
     known = (progress.error, progress.malformed, progress.started, progress.finished, progress.calls, progress.fixed)
     text = "" if progress.fixed else progress.text  # nobody asks for it then
-    return sent, (*known, text, translator.complete, translator.failed, translator.events, translator.usage)
+    return sent, (*known, text, translator.complete, translator.failed, progress.pieces, translator.usage)
 
 
 @given(streams())
@@ -104,7 +104,7 @@ def test_the_text_is_what_the_events_say(texts: list[str], together: int) -> Non
     for at in range(0, len(events), together):
         piece = b"".join(events[at : at + together])
         assert reading.feed(piece) == piece
-    assert (progress.text, translator.events, progress.started) == ("".join(texts), len(texts), True)
+    assert (progress.text, progress.pieces, progress.started) == ("".join(texts), len(texts), True)
 
 
 def test_half_a_character_is_no_text_though_the_next_event_has_the_other_half() -> None:
