@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo test unit cluster-test check format generate golden bench bench-before finsync bench-ranking bench-commitments bench-pairs cache-replay stems-replay bench-failover fault-matrix price-cut warm-prompts lock images clean
+.PHONY: help setup demo test unit cluster-test check format generate golden bench bench-before finsync bench-ranking bench-commitments bench-pairs cache-replay stems-replay bench-failover bench-outages fault-matrix price-cut warm-prompts lock images clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ bench-pairs: setup ## Rank every pair of a price list, write docs/pairs.md; ARGS
 
 bench-failover: setup ## The 16 faults of Failover Bench; ARGS=--install gets LiteLLM and Portkey first
 	$(BIN)/python bench/failover/run.py $(ARGS)
+
+bench-outages: setup ## A region lost, rate limits, a brown-out and worse, under load
+	$(BIN)/python bench/failover/scenarios.py $(ARGS)
 
 fault-matrix: setup ## Every fault at every moment, with its accounts; writes docs/fault-matrix.md
 	$(BIN)/python -m tests.support.fault_matrix.page

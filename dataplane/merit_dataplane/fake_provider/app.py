@@ -207,12 +207,12 @@ class Vendor:
 
     async def _send_answer(self, operation: str | Native, asked_for: Question, connection: Connection) -> None:
         behaviour, fault = self.behaviour, self._fault(asked_for.model)
-        if behaviour.latency or behaviour.jitter:
-            await asyncio.sleep(behaviour.latency + self._random.uniform(0, behaviour.jitter))
+        await self._wait(behaviour)
         if fault is not None and behaviour.status != 200:
             raise Refusal(behaviour.status, f"Simulated status {behaviour.status}.", behaviour.code or None)
         if fault is not None and self._random.random() < behaviour.failure_rate:
-            raise Refusal(500, "The server had an error while processing your request. Sorry about that!")
+            words = "The server had an error while processing your request. Sorry about that!"
+            raise Refusal(behaviour.failure_status, words if behaviour.failure_status == 500 else "Simulated failure.")
         if asked_for.prefix and behaviour.rejects_prefix:
             raise prefix_refused()
         fault = fault or "none"
@@ -228,13 +228,21 @@ class Vendor:
         except NoRecordingError as error:
             raise Refusal(501, str(error)) from None
         self.stats.answered(200)
-        if found.events:
-            complete = await faults.send_stream(found, fault, behaviour, connection)
-        else:
-            complete = await faults.send_whole(found, fault, connection)
-        if complete:
-            self.stats.prompt_tokens += found.prompt_tokens
-            self.stats.completion_tokens += found.completion_tokens
+        complete = False
+        try:
+            if found.events:
+                complete = await faults.send_stream(found, fault, behaviour, connection)
+            else:
+                complete = await faults.send_whole(found, fault, connection)
+        finally:
+            self.stats.served(found.prompt_tokens, found.completion_tokens, connection.written, complete=complete)
+
+    async def _wait(self, behaviour: Behaviour) -> None:
+        latency = behaviour.latency
+        if behaviour.slow_rate and self._random.random() < behaviour.slow_rate:
+            latency = behaviour.slow_latency
+        if latency or behaviour.jitter:
+            await asyncio.sleep(latency + self._random.uniform(0, behaviour.jitter))
 
     def _check_key(self, headers: dict[str, str], operation: str | Native = "") -> None:
         scheme, _, key = headers.get("authorization", "").partition(" ")

@@ -39,7 +39,11 @@ class Behaviour(msgspec.Struct, frozen=True):
     chunk_interval: float = 0.0
     """Between two events of a stream."""
     failure_rate: float = 0.0
-    """Share of requests that are answered with 500."""
+    """Share of requests that are answered with `failure_status`."""
+    failure_status: int = 500
+    slow_rate: float = 0.0
+    """Share of requests whose first byte takes `slow_latency` instead of `latency`."""
+    slow_latency: float = 0.0
     status: int = 200
     """Every request is answered with this, and a body that fits."""
     code: str = ""
@@ -103,6 +107,9 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "first_token": _SECONDS,
     "chunk_interval": _SECONDS,
     "failure_rate": (_number(0, 1), "a number from 0 to 1"),
+    "failure_status": (lambda v: _whole(v, 400) and v <= 599, "an error from 400 to 599"),
+    "slow_rate": (_number(0, 1), "a number from 0 to 1"),
+    "slow_latency": _SECONDS,
     "status": (lambda v: _whole(v, 200) and (v == 200 or 400 <= v <= 599), "200, or an error from 400 to 599"),
     "code": (
         lambda v: isinstance(v, str) and _HEADER_VALUE.fullmatch(v) is not None,
@@ -137,11 +144,23 @@ class Stats(msgspec.Struct):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     """Both of complete answers."""
+    cut_prompt_tokens: int = 0
+    cut_events: int = 0
+    """Both of answers that ended before their end: prompts that were read, and events that were written."""
     last_request: dict[str, Any] = {}
 
     def answered(self, status: int) -> None:
         """The head of an answer goes out."""
         self.by_status[str(status)] = self.by_status.get(str(status), 0) + 1
+
+    def served(self, prompt: int, completion: int, events: int, *, complete: bool) -> None:
+        """An answer has gone out, or a part of it."""
+        if complete:
+            self.prompt_tokens += prompt
+            self.completion_tokens += completion
+        else:
+            self.cut_prompt_tokens += prompt
+            self.cut_events += events
 
     def asked_for(self, model: str) -> None:
         """A request names a model. Past the thousandth name it isn't counted: a long test must not fill the memory."""

@@ -23,6 +23,8 @@ class Connection:
         self._receive, self._send = receive, send
         self.started = False
         """The head was sent."""
+        self.written = 0
+        """Parts of the body that were sent."""
         self.ended = False
         """The answer is complete, or was cut off by this side: the other side may close now."""
 
@@ -49,6 +51,7 @@ class Connection:
 
     async def write(self, data: bytes) -> None:
         """Sends a part of the body."""
+        self.written += 1
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes = b"") -> None:

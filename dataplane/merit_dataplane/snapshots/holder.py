@@ -10,6 +10,7 @@ import re2
 from merit_crds.credentials import Credentials
 from merit_crds.snapshot import Snapshot
 from merit_dataplane.authentication.schemes import Identity, Working
+from merit_dataplane.failpoints import passes
 from merit_dataplane.live import Live
 from merit_dataplane.snapshots.collector import collector_paused
 from merit_dataplane.snapshots.tables import Builder, Tables
@@ -63,6 +64,7 @@ class SnapshotHolder:
                 raise UnusableSnapshotError(f"{builder.at}: {error}") from error
             if builder.tables is None:
                 raise AssertionError("the last step makes the tables")
+            passes("push.built")
             if self.tables is not None:
                 self._dismantling.append(asyncio.create_task(_dismantle([self.tables])))
                 self._dismantling = [task for task in self._dismantling if not task.done()]

@@ -16,6 +16,7 @@ import msgspec
 
 from merit_crds.credentials import mismatches
 from merit_crds.snapshot import version_of
+from merit_dataplane.failpoints import passes
 from merit_dataplane.snapshots.decoding import RejectedError, decode_snapshot, inflate
 from merit_dataplane.snapshots.holder import SnapshotHolder, UnusableSnapshotError
 
@@ -67,11 +68,19 @@ class LastGoodDisk:
         head = msgspec.json.encode(_Head(item.version, item.term)) + b"\n"
         self._path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._path.with_suffix(".partial")
+        packed = gzip.compress(head + item.body, compresslevel=1, mtime=0)
         with partial.open("wb") as file:
-            file.write(gzip.compress(head + item.body, compresslevel=1, mtime=0))
+            passes("disk.opened")
+            file.write(packed[: len(packed) // 2])
             file.flush()
+            passes("disk.torn")
+            file.write(packed[len(packed) // 2 :])
+            file.flush()
+            passes("disk.written")
             os.fsync(file.fileno())
+        passes("disk.synced")
         partial.replace(self._path)
+        passes("disk.replaced")
 
     def load(self) -> LastGood | None:
         """The snapshot on disk, its digest checked; None where there is none or it is damaged."""

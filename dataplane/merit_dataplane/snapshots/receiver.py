@@ -5,6 +5,7 @@ import time
 
 from merit_crds.credentials import mismatches
 from merit_crds.push import Ack, Nack, Rejection, Volumes
+from merit_dataplane.failpoints import passes
 from merit_dataplane.snapshots.collector import collector_paused
 from merit_dataplane.snapshots.decoding import RejectedError, decode_snapshot, unpack_push
 from merit_dataplane.snapshots.holder import SnapshotHolder, UnusableSnapshotError
@@ -48,10 +49,13 @@ class Receiver:
             return self._nack(Rejection.STALE_TERM, f"term {term} is older than {self._holder.term}")
         if version == self._holder.version:
             return self._ack(started)
+        passes("push.received")
         try:
             body, credentials = await unpack_push(data, version)
+            passes("push.unpacked")
             with collector_paused():
                 snapshot = await decode_snapshot(body)
+                passes("push.decoded")
                 if wrong := mismatches(snapshot, credentials):
                     words = f"values of these are missing or are other ones: {', '.join(wrong[:5])}"
                     return self._nack(Rejection.CREDENTIALS_MISMATCH, words)
@@ -60,6 +64,7 @@ class Receiver:
             return self._nack(refusal.rejection, str(refusal))
         except UnusableSnapshotError as error:
             return self._nack(Rejection.MALFORMED, str(error))
+        passes("push.swapped")
         if self._disk is not None:
             self._disk.store(body, version=version, term=term)
         return self._ack(started)

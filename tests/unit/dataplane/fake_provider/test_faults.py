@@ -174,3 +174,23 @@ async def test_latency_comes_before_the_head_and_intervals_between_events(desk: 
         head = time.perf_counter()
         events = (await made.aread()).count(b"\n\n")
     assert time.perf_counter() - head >= 0.01 * (events - 2)
+
+
+async def test_a_share_of_requests_fails_as_stated_or_is_slow() -> None:
+    behaviour = Behaviour(failure_rate=0.5, failure_status=429, retry_after="1", slow_rate=0.5, slow_latency=0.05)
+    async with FakeProvider(behaviour, seed=7) as provider, httpx.AsyncClient(timeout=20) as http:
+        answers = [await http.post(f"{provider.url}/chat/completions", json=CHAT) for _ in range(40)]
+    assert {answer.status_code for answer in answers} == {200, 429}
+    assert {answer.headers.get("retry-after") for answer in answers if answer.status_code == 429} == {"1"}
+    slow = sum(answer.elapsed.total_seconds() >= 0.05 for answer in answers)
+    assert slow >= 8
+
+
+@pytest.mark.parametrize(("fault", "events"), [("reset_at_chunk", 3), ("eof_at_chunk", 3), ("half_body", 1)])
+async def test_what_cut_answers_have_cost_is_counted_apart(desk: Desk, fault: str, events: int) -> None:
+    desk.provider.behaviour = Behaviour(fault=fault, chunk=3)
+    await received(desk, STREAM)
+    await eventually(lambda: desk.provider.stats.in_flight == 0, "still in flight")
+    stats = desk.provider.stats
+    assert (stats.prompt_tokens, stats.completion_tokens) == (0, 0)
+    assert (stats.cut_prompt_tokens, stats.cut_events) == (1, events)
