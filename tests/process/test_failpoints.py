@@ -1,8 +1,10 @@
 """A pod that is killed, or whose disk fails, at each point of a push under load; what it serves after a restart."""
 
 import json
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,15 +16,10 @@ from tests.support.gateway import eventually, says, scripted
 from tests.support.merit_process import Merit, merit_serve
 from tests.support.pushing import PUSH_TOKEN, push, under_load
 from tests.support.resources import CONSUMER, compiled, prices, provider, route
+from tests.support.usual_answer import ANSWER
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 SECONDS = 60.0
-ANSWER = json.dumps({
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "good"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
-}).encode()  # fmt: skip
-KILLED_ON_DISK = POINTS[-1]
-"""Only from there on the new snapshot is what a restart finds."""
 
 
 class Place:
@@ -61,67 +58,67 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
         yield Place(tmp_path, url)
 
 
-@pytest.mark.parametrize("point", POINTS)
-async def test_killed_at_any_point_it_restarts_with_a_whole_snapshot(place: Place, point: str) -> None:
-    async with place.pod(f"{point}=kill@2") as pod:
+async def test_killed_at_any_point_it_restarts_with_a_whole_snapshot(place: Place) -> None:
+    async with place.pod() as pod:
+        assert await push(pod, place.first) == 200
+        await place.kept(place.first)
+    for point in POINTS:
+        async with place.pod(f"{point}=kill") as pod:  # the operator is away, at first
+            await pod.says("last good snapshot", seconds=SECONDS)
+            assert await pod.provider() == "old", point
+            async with under_load(pod) as load:
+                await push(pod, place.second)
+                await eventually(partial(_ended, pod), f"it was not killed at {point}", SECONDS)
+            assert pod.process.returncode == -signal.SIGKILL
+            assert load.failed == 0, (point, load.answers)
+    async with place.pod() as pod:
+        await pod.says("last good snapshot", seconds=SECONDS)
+        assert await pod.provider() == "new"  # only the last point comes after the new one is on disk
+        async with under_load(pod) as load:
+            assert await push(pod, place.first, term=2) == 200
+            await place.kept(place.first)
+        assert load.failed == 0, load.answers
+        assert await pod.provider() == "old"
+
+
+def _ended(pod: Merit) -> bool:
+    return pod.process.returncode is not None
+
+
+async def test_a_disk_that_fails_takes_nothing_from_what_is_served(place: Place) -> None:
+    faults = ("disk.opened=full", "disk.torn=full", "disk.written=fault", "disk.synced=fault")
+    async with place.pod(",".join(f"{fault}@2" for fault in faults)) as pod:
         assert await push(pod, place.first) == 200
         await place.kept(place.first)
         async with under_load(pod) as load:
-            await push(pod, place.second)
-            await eventually(lambda: pod.process.returncode is not None, "it was not killed", SECONDS)
-        assert pod.process.returncode == -9
-        assert load.failed == 0, load.answers
-    async with place.pod() as pod:  # the operator is away
-        await eventually(lambda: pod.said("last good snapshot"), str(pod.errors), SECONDS)
-        assert await pod.provider() == ("new" if point == KILLED_ON_DISK else "old")
-        async with under_load(pod) as load:  # and comes back
-            assert await push(pod, place.second, term=2) == 200
+            for number, fault in enumerate(faults):
+                made, name = (place.first, "old") if number % 2 else (place.second, "new")
+                assert await push(pod, made) == 200
+                told = "failing at " + fault.partition("=")[0]
+                await pod.says(told, seconds=SECONDS)
+                await eventually(partial(_told, pod, number + 1), f"{fault} is not told", SECONDS)
+                assert await pod.provider() == name
+                await place.kept(place.first)  # whole, though not always the newest
+            assert await push(pod, place.second) == 200
             await place.kept(place.second)
         assert load.failed == 0, load.answers
-        assert await pod.provider() == "new"
 
 
-@pytest.mark.parametrize("action", ["full", "fault"])
-@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("disk.")][:-1])
-async def test_a_disk_that_fails_takes_nothing_from_what_is_served(place: Place, point: str, action: str) -> None:
-    async with place.pod(f"{point}={action}@2") as pod:
+def _told(pod: Merit, times: int) -> bool:
+    return sum("last good snapshot not written" in line for line in pod.errors) == times
+
+
+async def test_a_push_that_fails_inside_is_answered_and_the_next_one_holds(place: Place) -> None:
+    points = [point for point in POINTS if point.startswith("push.")]
+    async with place.pod(",".join(f"{point}=fault@2" for point in points)) as pod:
         assert await push(pod, place.first) == 200
-        await place.kept(place.first)
         async with under_load(pod) as load:
+            for point in points:
+                assert await push(pod, place.second) == 500, point
+                assert await pod.provider() == ("new" if point == "push.swapped" else "old")
             assert await push(pod, place.second) == 200
-            await pod.says("last good snapshot not written", seconds=SECONDS)
             assert await pod.provider() == "new"
         assert load.failed == 0, load.answers
-        assert await place_of_restart(place) == "old"  # whole, though not the newest
-        assert await push(pod, place.first, term=2) == 200
-        assert await push(pod, place.second, term=2) == 200
-        await place.kept(place.second)
-
-
-async def place_of_restart(place: Place) -> str:
-    """Who would answer if it were restarted now."""
-    async with place.pod() as pod:
-        await eventually(lambda: pod.said("last good snapshot"), str(pod.errors), SECONDS)
-        return await pod.provider()
-
-
-@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("push.")])
-async def test_a_push_that_fails_inside_is_answered_and_the_next_one_holds(place: Place, point: str) -> None:
-    async with place.pod(f"{point}=fault@2") as pod:
-        assert await push(pod, place.first) == 200
-        async with under_load(pod) as load:
-            assert await push(pod, place.second) == 500
-            assert await pod.provider() == ("new" if point == "push.swapped" else "old")
-            assert await push(pod, place.second) == 200
-            await eventually_serves(pod, "new")
-        assert load.failed == 0, load.answers
-
-
-async def eventually_serves(pod: Merit, name: str) -> None:
-    async def serves() -> bool:
-        return await pod.provider() == name
-
-    await eventually(serves, f"{name} is not asked", SECONDS)
 
 
 async def test_thirty_swaps_under_load_lose_nothing(place: Place) -> None:
