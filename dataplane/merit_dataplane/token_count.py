@@ -19,6 +19,7 @@ from merit_dataplane.dispatch.tiers import classify
 from merit_dataplane.snapshots.tables import Headers
 from merit_dataplane.upstream.attempt import with_more
 from merit_dataplane.upstream.client import UpstreamClient, UpstreamError
+from merit_dataplane.wire.body import understood
 from merit_dataplane.wire.clients import dialect_for
 from merit_dataplane.wire.openai_request import Call, Operation
 
@@ -64,7 +65,7 @@ async def _told(client: UpstreamClient, bid: Bid, call: Call) -> int | None:
     if dialect.asks is not Operation.COUNT_TOKENS:
         return None
     url = target.endpoints[0].urls[dialect.asks]
-    body = dialect.request(call, target.model_json, target.max_output_tokens)
+    body = understood(dialect.request, call, target.model_json, target.max_output_tokens)
     headers: Mapping[str, str] = with_more(provider.headers, dialect.more_headers or {})
     response = None
     try:

@@ -29,9 +29,10 @@ from merit_dataplane.stems.stemming import Stem
 from merit_dataplane.upstream import spent
 from merit_dataplane.upstream.client import Failure, NotAskedError, UpstreamClient, UpstreamError, UpstreamResponse
 from merit_dataplane.upstream.spent import Spent
+from merit_dataplane.wire.body import understood
 from merit_dataplane.wire.clients import dialect_for
 from merit_dataplane.wire.dialects import Dialect
-from merit_dataplane.wire.openai_errors import context_is_too_long, error_message
+from merit_dataplane.wire.openai_errors import context_is_too_long, error_message, shaped
 from merit_dataplane.wire.openai_passed.progress import Unread
 from merit_dataplane.wire.openai_progress import Progress
 from merit_dataplane.wire.openai_reading import Reading
@@ -153,7 +154,7 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
     target = made.bid.target
     provider, circuit = target.provider, made.endpoint.circuit
     dialect = dialect_for(provider.dialect, made.call, target.features)
-    body = dialect.request(made.call, target.model_json, target.max_output_tokens)
+    body = understood(dialect.request, made.call, target.model_json, target.max_output_tokens)
     more, authentication = dialect.more_headers, provider.authentication
     traced = made.traced
     headers = provider.stream_headers if made.call.stream else provider.headers
@@ -263,7 +264,8 @@ async def _whole(response: UpstreamResponse, made: Attempt, dialect: Dialect, gu
         body = without_secrets(await response.read(_MAX_ERROR_BYTES), target.provider)
         status, body, asked, why = dialect.error(status, body, response.header)
         if _clients_mistake(status):
-            whole = Whole(status, _kind(response), body, None)
+            shape = shaped(status, body)
+            whole = Whole(status, _kind(response) if shape is body else b"application/json", shape, None)
             if context_is_too_long(status, body):
                 raise AttemptFailedError("context_too_long", "the context is too long", status=status, whole=whole)
             return whole

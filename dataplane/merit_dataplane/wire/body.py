@@ -1,12 +1,14 @@
 """A request's body, decoded, with errors that name the field."""
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import msgspec
 
 from merit_dataplane.wire.errors import RequestError
 
 _T = TypeVar("_T")
+P = ParamSpec("P")
 
 
 def decoded(decoder: msgspec.json.Decoder[_T], body: bytes | msgspec.Raw) -> _T:
@@ -20,6 +22,21 @@ def decoded(decoder: msgspec.json.Decoder[_T], body: bytes | msgspec.Raw) -> _T:
         raise RequestError(400, _words(str(error)), param=_param(str(error))) from None
     except ValueError as error:
         raise RequestError(400, f"The body is no JSON object: {error}") from None
+    except RecursionError:
+        raise RequestError(400, "The body is nested too deeply.") from None
+
+
+def understood(read: Callable[P, _T], *args: P.args, **kwargs: P.kwargs) -> _T:
+    """What `read` gives. Raises RequestError (400) where it meets a value that can't be: it is read when it is needed.
+
+    A number beyond all floats, a key that is no UTF-8.
+    """
+    try:
+        return read(*args, **kwargs)
+    except UnicodeDecodeError:
+        raise RequestError(400, "The body is no JSON: it has a text that is no UTF-8.") from None
+    except ValueError as error:
+        raise RequestError(400, f"The body has a value that can't be read: {error}") from None
     except RecursionError:
         raise RequestError(400, "The body is nested too deeply.") from None
 

@@ -17,6 +17,7 @@ from merit_dataplane.wire.anthropic_anthropic.request import vertex_body as vert
 from merit_dataplane.wire.anthropic_anthropic.stream import PassedStream
 from merit_dataplane.wire.anthropic_openai.renderer import MessageRenderer
 from merit_dataplane.wire.anthropic_openai.request import parse_messages
+from merit_dataplane.wire.body import understood
 from merit_dataplane.wire.dialects import Dialect, Header, Refusal
 from merit_dataplane.wire.features import Feature
 from merit_dataplane.wire.openai_passed.dialect import passed
@@ -37,8 +38,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 class ClientDialect:
     """One endpoint that clients call."""
 
-    parse: Callable[[bytes, Headers], Call]
-    """Raises RequestError."""
+    reads: Callable[[bytes, Headers], Call]
+    """See `parse`."""
     renders: OpenRenderer | None = None
     """None where the client speaks OpenAI's."""
     passes: Callable[[Dialect, Native], Dialect] | None = None
@@ -46,9 +47,13 @@ class ClientDialect:
     needs: int = 0
     """Bits of the features that a model of theirs has to have for that."""
 
+    def parse(self, body: bytes, headers: Headers) -> Call:
+        """A request. Raises RequestError."""
+        return understood(self.reads, body, headers)
+
 
 def _of_openai(operation: Operation) -> ClientDialect:
-    return ClientDialect(parse=lambda body, _: parse(operation, body))
+    return ClientDialect(reads=lambda body, _: parse(operation, body))
 
 
 def _messages_pass(dialect: Dialect, native: Native) -> Dialect:
@@ -84,7 +89,7 @@ def _responses_pass(dialect: Dialect, native: Native) -> Dialect:
 
 
 def _passed(operation: Operation) -> ClientDialect:
-    return ClientDialect(parse=lambda body, headers: parse_passed(operation, body, headers), passes=passed)
+    return ClientDialect(reads=lambda body, headers: parse_passed(operation, body, headers), passes=passed)
 
 
 CLIENTS: Final[Mapping[Operation, ClientDialect]] = {
@@ -92,17 +97,17 @@ CLIENTS: Final[Mapping[Operation, ClientDialect]] = {
     Operation.COMPLETIONS: _of_openai(Operation.COMPLETIONS),
     Operation.EMBEDDINGS: _of_openai(Operation.EMBEDDINGS),
     Operation.MESSAGES: ClientDialect(
-        parse=lambda body, headers: parse_messages(body, headers, Operation.MESSAGES),
+        reads=lambda body, headers: parse_messages(body, headers, Operation.MESSAGES),
         renders=MessageRenderer,
         passes=_messages_pass,
     ),
     Operation.COUNT_TOKENS: ClientDialect(
-        parse=lambda body, headers: parse_messages(body, headers, Operation.COUNT_TOKENS),
+        reads=lambda body, headers: parse_messages(body, headers, Operation.COUNT_TOKENS),
         renders=MessageRenderer,
         passes=_messages_pass,
     ),
     Operation.RESPONSES: ClientDialect(
-        parse=parse_responses,
+        reads=parse_responses,
         renders=ResponseRenderer,
         passes=_responses_pass,
         needs=int(Feature.RESPONSES),

@@ -1,8 +1,11 @@
 """What a vendor's error says, in OpenAI's format or its own words."""
 
 import re
+from typing import Any
 
 import msgspec
+
+from merit_dataplane.wire.errors import error_body
 
 _TOO_LONG_CODES = (b"context_length_exceeded", b"context_window_exceeded", b"too_many_prompt_tokens")
 _TOO_LONG_WORDS = re.compile(
@@ -26,6 +29,9 @@ class _Event(msgspec.Struct):
 
 
 _event = msgspec.json.Decoder(_Event)
+_object = msgspec.json.Decoder(dict[str, Any])
+_MOST_TOLD = 2000
+"""Bytes."""
 
 
 def error_message(event: bytes) -> str:
@@ -35,6 +41,16 @@ def error_message(event: bytes) -> str:
     except (ValueError, RecursionError):
         return ""
     return (error if isinstance(error, str) else error.message)[:_MOST_WORDS]
+
+
+def shaped(status: int, body: bytes) -> bytes:
+    """The body of an error as it is, or one in OpenAI's shape with the words of a body that is no JSON object."""
+    try:
+        _object.decode(body)
+    except (ValueError, RecursionError):
+        words = body[:_MOST_TOLD].decode(errors="replace").strip() or f"The provider answered {status}."
+        return error_body(words, kind="invalid_request_error")
+    return body
 
 
 def context_is_too_long(status: int, body: bytes) -> bool:

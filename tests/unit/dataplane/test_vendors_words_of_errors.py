@@ -77,3 +77,15 @@ async def test_a_body_that_does_not_come_holds_up_nobody() -> None:
     async with over(stalls, says(body)) as running:
         answer = await asyncio.wait_for(running.post(ASKED), 10)
         assert answer.json()["choices"][0]["message"]["content"] == "b"
+
+
+@pytest.mark.parametrize("body", [b"<html>no</html>", b"", b"[1]", b"\xff\xfe", b'{"error": {"message": '])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
+async def test_an_error_that_is_no_json_is_one_of_the_clients_protocol(path: str, body: bytes) -> None:
+    asked = {**ASKED, "max_tokens": 9, "input": "hi"}
+    async with over(says(body, status="400 Bad", kind="text/html")) as running:
+        answer = await running.post(asked, path=path)
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/json")
+        error = answer.json()["error"]
+        assert error["type"] == "invalid_request_error"
+        assert error["message"] == (body.decode(errors="replace").strip() or "The provider answered 400.")
