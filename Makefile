@@ -5,7 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help setup demo test unit cluster-test check format generate golden bench bench-before finsync bench-ranking bench-commitments bench-pairs cache-replay stems-replay bench-failover bench-outages fault-matrix price-cut warm-prompts lock images clean
+# each target that `make help` lists
+.PHONY: $(shell grep -oE '^[a-z][a-z-]*:.*[#][#]' $(firstword $(MAKEFILE_LIST)) | cut -d: -f1)
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -89,6 +90,9 @@ stems-replay: setup ## Replay a support desk against stems, write docs/stems-rep
 
 price-cut: setup ## Cut prices under load on a real Kubernetes, write docs/price-cut.md
 	$(BIN)/python bench/price_cut.py $(ARGS)
+
+fidelity: setup ## Replay all recorded exchanges through a gateway by the SDKs, write docs/fidelity.md; ARGS=--no-node
+	$(BIN)/python bench/fidelity.py $(ARGS)
 
 finsync: setup ## Replay two years of prices, write docs/finsync.md; ARGS='--data DIR' where the traces are
 	$(BIN)/python bench/finsync.py $(ARGS)

@@ -40,7 +40,7 @@ from merit_dataplane.wire.openai_request import Call, Operation
 from merit_dataplane.wire.openai_stream import StreamTranslator
 from merit_dataplane.wire.openai_whole import stream_of
 from merit_dataplane.wire.rate_limits import told
-from merit_dataplane.wire.server_sent_events import MalformedStreamError
+from merit_dataplane.wire.server_sent_events import BOM, MalformedStreamError
 from merit_dataplane.wire.streamed import StreamedAnswer
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -249,7 +249,7 @@ async def _whole(response: UpstreamResponse, made: Attempt, dialect: Dialect, gu
     status, target = response.status, made.bid.target
     guard.limit(target.provider.total_seconds, Verdict.TOTAL)
     if 200 <= status < 300:
-        body = await response.read(MAX_ANSWER_BYTES)
+        body = (await response.read(MAX_ANSWER_BYTES)).removeprefix(BOM)
         try:
             body, usage = dialect.answer(body, made.call, target.model, int(time.time()))
         except ValueError:

@@ -90,5 +90,5 @@ class StreamTranslator:
 
 
 def _payload(event: bytes) -> bytes:
-    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
-    return b"\n".join(lines)
+    """Of several lines of data one: between JSON's tokens a space is as good as the end of a line."""
+    return b" ".join([line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")])

@@ -15,6 +15,7 @@ def beside(made: bytes, own: bytes) -> bytes:
 
 def event_beside(made: bytes, own: bytes) -> bytes:
     """The same for events of a stream: the first of `made` takes it, or one that says nothing else."""
+    own = own.replace(b"\n", b" ")  # of several lines of data: between JSON's tokens both are white space
     first, blank, rest = made.partition(b"\n\n")
     if not first.startswith(b"data: {"):
         return b"data: " + beside(b'{"choices":[]}', own) + b"\n\n" + made

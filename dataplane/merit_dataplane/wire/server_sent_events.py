@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 
+BOM = b"\xef\xbb\xbf"
+"""It may stand before a stream or a JSON document."""
 MAX_EVENT_BYTES = 1024 * 1024 * 16
 _LINE = re.compile(rb"\r\n|\n|\r(?!\Z)")
 """A CR at the very end may be half of a CRLF: it waits."""
@@ -19,11 +21,14 @@ class EventReader:
         self._pending = b""
         self._data: list[bytes] = []
         self._size = 0
+        self._begun = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Data of the events that end here. Raises MalformedStreamError when one grows past MAX_EVENT_BYTES."""
         lines = _LINE.split(self._pending + data)
         self._pending = lines.pop()
+        if lines and not self._begun:
+            self._begun, lines[0] = True, lines[0].removeprefix(BOM)
         for line in lines:
             if line:
                 self._line(line)
@@ -35,7 +40,7 @@ class EventReader:
     def finish(self) -> Iterator[bytes]:
         """Data of a last event whose blank line is missing."""
         if self._pending:
-            self._line(self._pending.rstrip(b"\r"))
+            self._line(self._pending.rstrip(b"\r") if self._begun else self._pending.rstrip(b"\r").removeprefix(BOM))
             self._pending = b""
         if self._data:
             yield self._take()

@@ -89,3 +89,10 @@ async def test_an_error_that_is_no_json_is_one_of_the_clients_protocol(path: str
         error = answer.json()["error"]
         assert error["type"] == "invalid_request_error"
         assert error["message"] == (body.decode(errors="replace").strip() or "The provider answered 400.")
+
+
+async def test_a_byte_order_mark_before_an_answer_is_no_part_of_it() -> None:
+    body = json.dumps({"choices": [{"index": 0, "message": {"role": "assistant", "content": "b"}}]}).encode()
+    async with over(says(b"\xef\xbb\xbf" + body)) as running:
+        answer = await running.post(ASKED)
+        assert answer.json()["choices"][0]["message"]["content"] == "b"

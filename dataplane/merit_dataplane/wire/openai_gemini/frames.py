@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from merit_dataplane.wire.server_sent_events import MAX_EVENT_BYTES, EventReader, MalformedStreamError
+from merit_dataplane.wire.server_sent_events import BOM, MAX_EVENT_BYTES, EventReader, MalformedStreamError
 
 _NOTABLE = re.compile(rb'[\\"{}\[\]]')
 
@@ -57,11 +57,15 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._reader: ArrayReader | EventReader | None = None
+        self._before = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """JSON of each piece that has become whole. Raises MalformedStreamError."""
         if self._reader is None:
-            data = data.lstrip()
+            data = self._before = (self._before + data).lstrip()
+            if len(data) < len(BOM) and BOM.startswith(data):
+                return iter(())
+            data = data.removeprefix(BOM).lstrip()
             if not data:
                 return iter(())
             self._reader = ArrayReader() if data[:1] in b"[{" else EventReader()
