@@ -195,7 +195,7 @@ async def test_a_tokens_value_is_taken_out_of_a_vendors_error() -> None:
     tokens = Vendor(body=b'{"access_token":"ya29.canary-1","expires_in":3599}')
     async with with_tokens(vendor, tokens) as (merit, _, _made):
         got = await merit.post(ASK)
-    assert got.text == "bad token ***"
+    assert "bad token ***" in got.text
 
 
 async def test_the_pods_own_identity_is_for_the_namespaces_that_it_names(caplog: pytest.LogCaptureFixture) -> None:

@@ -58,7 +58,8 @@ def tampered(draw: st.DrawFn, bodies: list[bytes]) -> bytes:
     for _ in range(draw(st.integers(0, 3))):
         start = draw(st.integers(0, len(body)))
         values = [found.span(1) for found in re.finditer(rb':\s*("[^"]*"|\d+|\[|\{|null|true)', body)]
-        if values and draw(st.booleans()):
+        by_value = draw(st.booleans())
+        if values and by_value:
             start, end = draw(st.sampled_from(values))
         else:
             end = draw(st.integers(start, min(len(body), start + 60)))
