@@ -63,6 +63,15 @@ bench-before: setup ## The path whose bytes pass, beside an older version's; BEF
 	$(MAKE) -C $(BEFORE_DIR) setup
 	$(BIN)/python bench/run.py --only protocols --before $(BEFORE_DIR)/.venv/bin/merit $(ARGS)
 
+bench-against: setup ## CPU per request beside an earlier commit's; ARGS='--commit C --pairs N'
+	$(BIN)/python bench/against.py $(ARGS)
+
+bench-streams: setup ## 10,000 streams open at once; ARGS='--streams N'
+	$(BIN)/python bench/open_streams.py $(ARGS)
+
+soak: setup ## Mixed traffic: does memory become flat? ARGS='--minutes N'
+	$(BIN)/python bench/soak.py $(ARGS)
+
 bench-ranking: setup ## Time the merit order alone
 	$(BIN)/python bench/ranking.py $(ARGS)
 

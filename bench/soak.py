@@ -34,9 +34,13 @@ from bench.processes import BenchError, Process, free_port
 _SAMPLE_SECONDS = 2.0
 _WARM_UP_SHARE = 0.4
 """Of the time: tables and caches fill to their bounds."""
+_LONG, _SHORT = 12_000, 600
+"""Words of two tokens."""
 _MAY_GROW = 0.03
 """From the first to the last third after the warm-up, as a share of all."""
 _CHANGE_SECONDS = 3.0
+_TURNS = 10
+"""Then models and endpoints of long ago come again: what is gone for good is bounded by thousands, in unit tests."""
 _CONSUMERS = 100
 _VENDORS = ("alpha", "beta", "gamma")
 _random = random.Random(1)  # the same traffic each time
@@ -102,6 +106,7 @@ def _key(number: int) -> str:
 
 def write(folder: Path, port: int, turn: int) -> None:
     """The resources of one turn: other prices, other models, and one endpoint of each provider somewhere else."""
+    turn %= _TURNS
     for name in _VENDORS:
         price = f"{_random.randint(10, 99)}e-2"
         _put(folder / f"{name}.yaml", _PROVIDER.format(name=name, port=port, turn=turn, price=float(price)))
@@ -115,7 +120,7 @@ def write(folder: Path, port: int, turn: int) -> None:
     ):
         file = "turn" if name.startswith("turn") else name
         _put(folder / f"route-{file}.yaml", _ROUTE.format(name=name, more=more, candidates=candidates))
-    if not turn:
+    if not (folder / "consumers.yaml").exists():
         keys = [_SECRET.format(name="vendor-key", key="sk-vendor-0123456789")]
         for number in range(_CONSUMERS):
             keys += [_SECRET.format(name=f"c{number}-key", key=_key(number)), _CONSUMER.format(name=f"c{number}")]
@@ -168,6 +173,8 @@ class Traffic:
     def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
         self._http, self._url = http, url
         self.statuses: Counter[str] = Counter()
+        self.words = _LONG
+        """Most words of a prompt: many at first, so that what remembers prompts is soon full."""
         self._number = itertools.count()
 
     async def one(self) -> None:
@@ -176,7 +183,9 @@ class Traffic:
         cached = lot < 0.4
         same = f"question {int(_random.expovariate(0.01))}"  # a few often, many seldom
         prompt = (
-            same if cached and lot < 0.3 else f"{number} " + f"{number * 7919 % 10007} words " * _random.randint(5, 600)
+            same
+            if cached and lot < 0.3
+            else f"{number} " + f"{number * 7919 % 10007} words " * _random.randint(5, self.words)
         )
         stream = _random.random() < 0.5
         body = {
@@ -235,9 +244,9 @@ async def _soak(options: "_Options") -> int:
             merit = up.enter_context(Process("merit", command, core=None, cwd=folder, env={"PYTHONPATH": packages}))
             await asyncio.to_thread(merit.wait_until, lambda: get(admin, "/readyz")[0] == 200)
             samples, statuses = await _run(options, merit, f"http://127.0.0.1:{port}", resources, vendor)
-            turns = get(admin, "/metrics")[1].decode().count("\n")
+            lines = get(admin, "/metrics")[1].decode().count("\n")
             log = merit.log()
-    return _told(samples, statuses, turns, log)
+    return _told(samples, statuses, lines, log)
 
 
 async def _run(
@@ -264,6 +273,8 @@ async def _run(
         while time.monotonic() < ends:
             await asyncio.sleep(_SAMPLE_SECONDS)
             samples.append((time.monotonic() - began, merit.resident_mib()))
+            if time.monotonic() - began > options.minutes * 60 * _WARM_UP_SHARE * 0.8:
+                traffic.words = _SHORT
         changing.cancel()
         await asyncio.gather(*clients)
     return samples, traffic.statuses
