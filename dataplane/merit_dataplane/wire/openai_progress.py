@@ -12,7 +12,7 @@ import msgspec
 
 from merit_dataplane.wire.openai_plain import NO_MOULD, SPECIAL, Mould, plain_of
 from merit_dataplane.wire.openai_response import decoded
-from merit_dataplane.wire.passenger import PASSENGER
+from merit_dataplane.wire.passenger import CLOSED
 
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _ABSENT = msgspec.Raw(b"")
@@ -41,8 +41,7 @@ class _Choice(msgspec.Struct, gc=False):
 class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     error: msgspec.Raw = _ABSENT
-    native: msgspec.Raw = msgspec.field(default=_ABSENT, name=PASSENGER)
-    """See `passenger`: the client gets this, and nobody else can go on from it."""
+    closed: bool = msgspec.field(default=False, name=CLOSED)
 
 
 _chunk = msgspec.json.Decoder(_Chunk)
@@ -177,8 +176,7 @@ class Progress:
         if chunk.error is not _ABSENT and _said(chunk.error):
             self.error = payload
             return False
-        if chunk.native is not _ABSENT:
-            self.fixed = True
+        self.fixed = self.fixed or chunk.closed
         if chunk.choices:
             for choice in chunk.choices:
                 self._choice(choice)

@@ -58,11 +58,16 @@ class PassedStream:
 
     def feed(self, data: bytes) -> bytes:
         """A chat's bytes for the vendor's next ones. Raises MalformedStreamError."""
-        return b"".join([event_beside(self._translated(event), event) for event in self._reader.feed(data)])
+        return b"".join(
+            [event_beside(self._translated(event), event, closed=True) for event in self._reader.feed(data)]
+        )
 
     def finish(self) -> bytes:
         """What is left when the vendor's bytes have ended."""
-        return b"".join([event_beside(self._translated(event), event) for event in self._reader.finish()])
+        return b"".join([self._beside(event) for event in self._reader.finish()])
+
+    def _beside(self, event: bytes) -> bytes:
+        return event_beside(self._translated(event), event, closed=True)
 
     def _translated(self, data: bytes) -> bytes:  # noqa: PLR0911 # one for each kind of event
         try:

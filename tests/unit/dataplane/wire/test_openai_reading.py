@@ -2,7 +2,6 @@
 
 import json
 
-import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -10,7 +9,6 @@ from merit_crds.pricing import CostDetails
 from merit_dataplane.wire.openai_progress import Progress
 from merit_dataplane.wire.openai_reading import Reading
 from merit_dataplane.wire.openai_stream import StreamTranslator
-from merit_dataplane.wire.passenger import PASSENGER, event_beside
 
 NOTHING = CostDetails(input=0, output=0, request=0)
 IDENTITY = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
@@ -115,10 +113,3 @@ def test_half_a_character_is_no_text_though_the_next_event_has_the_other_half() 
         assert reading.feed(piece) == piece
     assert reading.feed(b"".join(halves)) == b""
     assert progress.malformed
-
-
-def test_nobody_goes_on_from_an_answer_that_the_client_has_in_another_protocols_words() -> None:
-    progress = Progress()
-    progress.feed(event_beside(event({"content": "x"}), msgspec.json.encode({"type": "content_block_delta"})))
-    assert progress.fixed
-    assert PASSENGER.encode() in event({"content": "x"}, merit_native=1)
