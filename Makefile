@@ -103,6 +103,10 @@ price-cut: setup ## Cut prices under load on a real Kubernetes, write docs/price
 fidelity: setup ## Replay all recorded exchanges through a gateway by the SDKs, write docs/fidelity.md; ARGS=--no-node
 	$(BIN)/python bench/fidelity.py $(ARGS)
 
+fuzz: setup ## Fuzz what reads bytes of providers and clients, a minute each (atheris: Python 3.11 to 3.13); ARGS=-max_total_time=600
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "atheris>=3"
+	for target in streams answers requests codings; do $(BIN)/python tests/fuzz/fuzz.py $$target $(ARGS); done
+
 finsync: setup ## Replay two years of prices, write docs/finsync.md; ARGS='--data DIR' where the traces are
 	$(BIN)/python bench/finsync.py $(ARGS)
 
