@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 CLIENT_GONE = 499
 """nginx's status for a client that closed its connection."""
 NOTHING = CostDetails(input=0, output=0, request=0)
-_OUTPACED = "outpaced"
 _random = random.Random()  # noqa: S311 # an identity, not a secret
 
 
@@ -240,11 +239,11 @@ class Exchange:
         `first`: it had the time that is usual. With none but quick ones seen, what is usual would shrink.
         """
         if spent is not None:
-            self.lose(bid, endpoint, _OUTPACED, spent)
-        self.failures.append(f"{bid.target.labels[2]}/{endpoint.name}: {_OUTPACED}")
-        ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, _OUTPACED)
+            self.lose(bid, endpoint, Verdict.OUTPACED, spent)
+        self.failures.append(f"{bid.target.labels[2]}/{endpoint.name}: {Verdict.OUTPACED}")
+        ledger.attempt(bid.target.labels[2], endpoint.name, bid.target.model, Verdict.OUTPACED)
         if self.trace is not None:
-            self.trace.failed(_OUTPACED, 0)
+            self.trace.failed(Verdict.OUTPACED, 0)
         if first and self.call is not None:
             now = self.loop.time()
             for measured in self._measured(bid.target):

@@ -1,6 +1,7 @@
 """An event loop whose clock jumps to the next timer as soon as nothing is left to do: hours pass in milliseconds."""
 
 import asyncio
+import math
 import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ class _Selector(selectors.SelectSelector):
         if timeout is None:
             raise AssertionError("everything waits, and for nothing that has a time")
         if timeout > 0:
-            self.loop.now += timeout
+            self.loop.now = max(self.loop.now + timeout, math.nextafter(self.loop.now, math.inf))
         return super().select(0)
 
 

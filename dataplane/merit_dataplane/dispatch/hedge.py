@@ -24,7 +24,10 @@ from merit_dataplane.wire.openai_request import Call, Operation
 
 _TWICE = frozenset({Operation.CHAT, Operation.COMPLETIONS, Operation.EMBEDDINGS})
 _PATIENT = frozenset({"flex", "batch"})
-_MEDIAN = 50
+_MEDIAN, _SLOWEST = 50, 99
+_LATE_TIMES = 4.0
+_QUICK = 0.1
+"""Of the time that the Provider's `firstByte` has for a token: 10 ms."""
 
 
 class Hedge(StrEnum):
@@ -44,9 +47,27 @@ class Hedge(StrEnum):
 
 def hedged_after(plan: HedgingPlan, bid: Bid, endpoint: EndpointPlan, call: Call, now: float) -> float | None:
     """Seconds for which an attempt is waited for alone; None where it is not hedged, or too little is known."""
-    if call.operation not in _TWICE or call.service_tier in _PATIENT or endpoint.circuit.open_until:
+    if not may_be_hedged(endpoint, call):
         return None
     return _usual(bid.target, endpoint, plan.percentile, call, now)
+
+
+def may_be_hedged(endpoint: EndpointPlan, call: Call) -> bool:
+    """Whether anything but its candidate's past has a say."""
+    return call.operation in _TWICE and call.service_tier not in _PATIENT and not endpoint.circuit.open_until
+
+
+def late_after(bid: Bid, endpoint: EndpointPlan, call: Call, now: float) -> float:
+    """Seconds after which a whole answer is late, with hedging or without.
+
+    As long as nothing is known: what a stream has for its first token, and 10 ms for each token that is expected. Then
+    four times as long as the slowest hundredth took, where that is longer.
+    """
+    target = bid.target
+    slowest = _usual(target, endpoint, _SLOWEST, call, now)
+    if slowest is None:
+        return target.first_token_wait + bid.output * target.per_token_seconds * _QUICK
+    return max(target.first_token_wait, _LATE_TIMES * slowest)
 
 
 def objection(plan: HedgingPlan, first: Bid, second: Bid, endpoint: EndpointPlan, now: float) -> Hedge | None:

@@ -23,6 +23,7 @@ class Verdict(StrEnum):
     FIRST_TOKEN = "first_token_timeout"  # noqa: S105 # of an answer
     IDLE = "idle_timeout"
     TOTAL = "total_timeout"
+    OUTPACED = "outpaced"
 
 
 class Guard:
@@ -36,6 +37,8 @@ class Guard:
         "_due",
         "_kind",
         "_loop",
+        "_soon",
+        "_soon_at",
         "_task",
         "_timer",
         "_watch_timer",
@@ -54,6 +57,8 @@ class Guard:
         self._watch_timer = (
             self._loop.call_later(_WATCH_AFTER_SECONDS, self._watch, receive) if receive is not None else None
         )
+        self._soon: Callable[[], None] | None = None
+        self._soon_at = 0.0
         self.verdict: Verdict | None = None
         self.sending = False
         """The task waits for the client, not for a provider: a limit that passes then is none of the provider's."""
@@ -63,6 +68,7 @@ class Guard:
 
     def __exit__(self, *_: object) -> None:
         self.unwatch()
+        self._soon = None
         if self._timer is not None:
             self._timer.cancel()
 
@@ -93,10 +99,25 @@ class Guard:
         else:
             self._due, self._kind = self._deadline, Verdict.TOTAL
         timer = self._timer
-        if timer is None or self._due < timer.when():
-            if timer is not None:
-                timer.cancel()
-            self._timer = self._loop.call_at(self._due, self._tick)
+        if timer is None or self._due < timer.when() or self._soon is not None:
+            self._set()
+
+    def later(self, seconds: float, then: Callable[[], None] | None) -> None:
+        """Calls `then` once, in so many seconds, whatever the limit is; None takes that back."""
+        self._soon, self._soon_at = then, self._loop.time() + seconds
+        if then is not None and self._timer is not None:
+            self._set()
+
+    def outpaced(self) -> None:
+        """What the task waits for is not wanted any more: another attempt has answered."""
+        self._end(Verdict.OUTPACED)
+
+    def _set(self) -> None:
+        when = self._due if self._soon is None else min(self._due, self._soon_at)
+        if self._timer is None or when < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(when, self._tick)
 
     def forgive(self) -> Verdict:
         """After a CancelledError of ours: takes it back and says why. Re-raises one that isn't ours."""
@@ -112,14 +133,16 @@ class Guard:
             self._task.cancel()
 
     def _tick(self) -> None:
-        now = self._loop.time()
+        self._timer, now = None, self._loop.time()
+        if self._soon is not None and now >= self._soon_at:
+            then, self._soon = self._soon, None
+            then()
         if now < self._due:
-            self._timer = self._loop.call_at(self._due, self._tick)
+            self._set()
         elif self.sending and self._kind is not Verdict.CLIENT_GONE:
             self._due, self._kind = now + CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE
-            self._timer = self._loop.call_at(self._due, self._tick)
+            self._set()
         else:
-            self._timer = None
             self._end(self._kind)
 
     def _watch(self, receive: Receive) -> None:

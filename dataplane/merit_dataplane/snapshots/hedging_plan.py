@@ -20,6 +20,11 @@ class HedgingPlan:
     """Requests and hedges of the last seconds."""
 
 
+def late_plan() -> HedgingPlan:
+    """Of a route without hedging: bounds of what is sent beside whole answers that are late."""
+    return HedgingPlan(99, 2_000_000, 0.0, budget=RetryBudget())
+
+
 def hedging_plan(key: str, route: RouteEntry, live: Live) -> HedgingPlan | None:
     """Of a route, `namespace/name`; None where nothing is hedged."""
     hedging = route.hedging

@@ -43,7 +43,7 @@ from merit_dataplane.resilience.circuit import Circuit
 from merit_dataplane.resilience.retry_budget import RetryBudget
 from merit_dataplane.snapshots.cache_plan import CachePlan, cache_plan
 from merit_dataplane.snapshots.current_price import CurrentPrice
-from merit_dataplane.snapshots.hedging_plan import HedgingPlan, hedging_plan
+from merit_dataplane.snapshots.hedging_plan import HedgingPlan, hedging_plan, late_plan
 from merit_dataplane.snapshots.places import Place, of_streams, place
 from merit_dataplane.snapshots.price_check import check_price, prices_caches
 from merit_dataplane.snapshots.stems_plan import StemsPlan, stems_plan
@@ -223,6 +223,7 @@ class RoutePlan:
     """Seconds of a Retry-After that are waited for."""
     mid_stream: str
     hedging: HedgingPlan | None
+    late: HedgingPlan
     steerable: bool
 
 
@@ -319,6 +320,7 @@ class Builder:
                 longest_wait=route.longest_wait_ms / 1000,
                 mid_stream=route.mid_stream,
                 hedging=hedging_plan(key, route, self._live),
+                late=late_plan(),
                 steerable=route.steerable,
             )
             yield

@@ -7,13 +7,14 @@ from functools import partial
 from typing import NamedTuple
 
 from merit_dataplane.dispatch.bid import Bid
-from merit_dataplane.dispatch.hedge import hedged_after
+from merit_dataplane.dispatch.hedge import hedged_after, may_be_hedged
 from merit_dataplane.dispatch.legs import Leg
 from merit_dataplane.exchange import Exchange
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.resilience.guard import Guard, Verdict
 from merit_dataplane.snapshots.tables import Headers, RoutePlan
 from merit_dataplane.stages.itinerary import Itinerary, Stop
+from merit_dataplane.stages.late import LateHedge
 from merit_dataplane.stages.places import Places
 from merit_dataplane.stages.race import Parts, Race
 from merit_dataplane.stages.ranking import ranked
@@ -160,8 +161,16 @@ class Failover:
         stem, begun = begun_for(exchange, stop.bid, mine) if stop.bid.stem and not joins else (None, mine)
         price = partial(exchange.price, stop.bid)
         made = Attempt(stop.bid, stop.endpoint, begun, price, Progress(), last=last, stem=stem)
-        answer = await self._try(exchange, itinerary, route, stop, made, mine, guard, joins=joins)
-        return None if answer is None else Served(answer, made, itinerary)
+        late = None
+        if not (mine.stream or joins or alone or stop.retry or stem or exchange.hedge) and may_be_hedged(
+            stop.endpoint, mine
+        ):
+            late = LateHedge(self._race, exchange, itinerary, route, stop, call, guard)
+        answer = await self._try(exchange, itinerary, route, stop, made, mine, guard, joins=joins, late=late)
+        if answer is not None:
+            return Served(answer, made, itinerary)
+        won = await late.second_answer() if late is not None else None
+        return None if won is None else Served(*won, itinerary)
 
     async def _try(  # noqa: PLR0917 # the stages' own order
         self,
@@ -174,6 +183,7 @@ class Failover:
         guard: Guard,
         *,
         joins: bool,
+        late: LateHedge | None,
     ) -> Whole | Stream | None:
         """`joins`: the answer goes on from another one, so that only a stream will do. `mine`: without a stem."""
         account = stop.bid.target.provider.account
@@ -181,6 +191,8 @@ class Failover:
         account.started()
         if exchange.trace is not None:
             made.traced = exchange.trace.headers()
+        if late is not None:
+            late.watch()
         try:
             answer = await attempt(self._client, made, guard)
             if made.stem is not None and not begins_with(exchange, made, answer):
@@ -191,6 +203,9 @@ class Failover:
         except AttemptFailedError as failure:
             account.ended()
             exchange.limits = made.limits
+            if failure.outcome == Verdict.OUTPACED:
+                exchange.outpaced(stop.bid, stop.endpoint, made.spent, self._ledger, first=True)
+                return None
             exchange.failed(stop.bid, stop.endpoint, failure, made.spent, self._ledger)
             # its frames hold this one: a cycle
             itinerary.failed(stop, failure.with_traceback(None), route.longest_wait)
@@ -199,9 +214,13 @@ class Failover:
             account.ended()
             if made.spent is not None:  # its client has gone
                 exchange.lose(stop.bid, stop.endpoint, Verdict.CLIENT_GONE, made.spent)
+            if late is not None:
+                await late.abandon()
             raise
         if isinstance(answer, Whole):
             account.ended()  # a stream ends later
+        if late is not None:
+            await late.first_answered()
         exchange.limits = made.limits
         exchange.answered(made.bid, stop.endpoint, self._ledger)
         return answer

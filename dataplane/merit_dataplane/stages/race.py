@@ -6,10 +6,12 @@ nothing against its endpoint.
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 from merit_crds.pricing import CostDetails, Usage, price_details
+from merit_dataplane.dispatch.bid import Bid
 from merit_dataplane.dispatch.hedge import Hedge, in_time, objection
 from merit_dataplane.exchange import Exchange, added
 from merit_dataplane.observability.ledger import Ledger
@@ -27,7 +29,7 @@ from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.openai_progress import Progress
 from merit_dataplane.wire.openai_request import Call
 
-_LEEWAY_SECONDS = 5.0
+LEEWAY_SECONDS = 5.0
 """Attempts end by themselves when the request's time is up; who waits for them does so a little later."""
 Answer = Whole | Stream
 
@@ -48,7 +50,7 @@ class Race:
     ):
         self._client, self._ledger, self._places = parts
         self._exchange, self._itinerary, self._route, self._plan = exchange, itinerary, route, plan
-        self._runners: list[_Runner] = []
+        self._runners: list[Runner] = []
         self._ends = 0.0
         """`loop.time()` at which the request's time is up."""
 
@@ -61,7 +63,7 @@ class Race:
         """
         loop = self._exchange.loop
         self._ends = loop.time() + guard.remaining()
-        guard.extend(guard.remaining() + _LEEWAY_SECONDS)
+        guard.extend(guard.remaining() + LEEWAY_SECONDS)
         guard.limit(guard.remaining(), Verdict.TOTAL)
         try:
             first = self._begin(stop, call)
@@ -75,36 +77,42 @@ class Race:
         finally:
             guard.extend(self._ends - loop.time())
 
-    def _begin(self, stop: Stop, call: Call) -> "_Runner":
+    def _begin(self, stop: Stop, call: Call) -> "Runner":
         exchange, bid = self._exchange, stop.bid
         mine = marked(call, bid.warm.marks) if bid.warm.marks else call
         last = mine.stream and self._itinerary.is_last(stop)
         made = Attempt(bid, stop.endpoint, mine, partial(exchange.price, bid), Progress(), last=last)
-        runner = _Runner(self._client, exchange, stop, made, self._ends - exchange.loop.time())
+        runner = Runner(self._client, exchange, stop, made, self._ends - exchange.loop.time())
         self._runners.append(runner)
         return runner
 
-    async def _hedge(self, first: "_Runner", call: Call) -> None:
+    async def _hedge(self, first: "Runner", call: Call) -> None:
         """Begins the second, where nothing speaks against it."""
+        stop = await self._hedge_stop(first.stop.bid, call, done=first.task.done)
+        if stop is not None:
+            second = self._begin(stop, call)
+            first.other, second.other = second, first
+
+    async def _hedge_stop(self, first: Bid, call: Call, *, done: Callable[[], bool]) -> Stop | None:
+        """Where the second goes; None where something speaks against it, or the first is done."""
         exchange, stop = self._exchange, self._itinerary.following()
         why = Hedge.NO_CANDIDATE if stop is None or stop.bid.stem else self._objection(first, stop, call)
         if stop is not None and why is None and (usage := stop.bid.target.provider.account.usage) is not None:
             if not await self._places.take(exchange, usage, stop.bid):
                 why = Hedge.OWN_LIMIT
-            elif first.task.done():
-                return usage.leave()
+            elif done():
+                usage.leave()
+                return None
         if stop is None or why is not None:
             self._ledger.hedges[self._route.key, why or Hedge.NO_CANDIDATE] += 1
             return None
         self._itinerary.next()
         self._plan.budget.take(exchange.loop.time(), self._plan.share)
-        second = self._begin(stop, call)
-        first.other, second.other = second, first
-        return None
+        return stop
 
-    def _objection(self, first: "_Runner", stop: Stop, call: Call) -> Hedge | None:
+    def _objection(self, first: Bid, stop: Stop, call: Call) -> Hedge | None:
         now, bid, grant = self._exchange.loop.time(), stop.bid, self._exchange.grant
-        if (why := objection(self._plan, first.stop.bid, bid, stop.endpoint, now)) is not None:
+        if (why := objection(self._plan, first, bid, stop.endpoint, now)) is not None:
             return why
         if not in_time(bid, stop.endpoint, call, now, self._ends - now):
             return Hedge.NO_TIME
@@ -140,13 +148,13 @@ class Race:
             self._tell(Hedge.FAILED)
         return None
 
-    async def _won(self, winner: "_Runner", answer: Answer) -> tuple[Answer, Attempt]:
+    async def _won(self, winner: "Runner", answer: Answer) -> tuple[Answer, Attempt]:
         exchange, stop = self._exchange, winner.stop
         for other in self._runners:
             if other is not winner and not other.settled:
                 other.task.cancel()
                 await asyncio.wait((other.task,))
-                self._outpaced(other)
+                self._outpaced(other, first=other is self._runners[0])
         if len(self._runners) > 1:
             self._tell(Hedge.LOST if winner is self._runners[0] else Hedge.WON)
         winner.take_up()
@@ -156,7 +164,7 @@ class Race:
         exchange.answered(stop.bid, stop.endpoint, self._ledger)
         return answer, winner.made
 
-    def _outpaced(self, other: "_Runner") -> None:
+    def _outpaced(self, other: "Runner", *, first: bool) -> None:
         """The other one is over: by us, by itself in the same moment, or with an answer that comes too late."""
         late = other.late()
         failure = None if other.task.cancelled() else other.task.exception()
@@ -166,11 +174,11 @@ class Race:
             return self._failed(other, failure)
         other.take_up()
         other.ended()
-        at, first = other.stop, other is self._runners[0]
+        at = other.stop
         self._exchange.outpaced(at.bid, at.endpoint, other.spent(late), self._ledger, first=first)
         return None
 
-    def _failed(self, runner: "_Runner", failure: AttemptFailedError) -> None:
+    def _failed(self, runner: "Runner", failure: AttemptFailedError) -> None:
         runner.take_up()
         runner.ended()
         stop = runner.stop
@@ -198,7 +206,7 @@ class Race:
             self._exchange.release()
 
 
-class _Runner:
+class Runner:
     """One of the attempts. It begins when it is made."""
 
     __slots__ = ("_exchange", "_under_way", "made", "other", "settled", "stop", "task")
@@ -206,7 +214,7 @@ class _Runner:
     def __init__(self, client: UpstreamClient, exchange: Exchange, stop: Stop, made: Attempt, seconds: float):
         self._exchange, self.stop, self.made = exchange, stop, made
         made.price = self._price
-        self.other: _Runner | None = None
+        self.other: Runner | None = None
         self.settled = False
         """It is over, or has won: what it draws is with the request."""
         exchange.asks(stop.bid, stop.endpoint)

@@ -221,8 +221,8 @@ def _cut_off(made: Attempt, guard: Guard, now: float) -> AttemptFailedError:
         circuit.abandoned()
         raise asyncio.CancelledError
     verdict = guard.forgive()
-    if verdict is Verdict.TOTAL and guard.remaining() <= 0:
-        circuit.abandoned()  # the request's time was up, whoever used it
+    if verdict is Verdict.OUTPACED or (verdict is Verdict.TOTAL and guard.remaining() <= 0):
+        circuit.abandoned()  # the request's time was up, whoever used it; or nothing is wrong at all
     else:
         circuit.failed(now)
     return AttemptFailedError(verdict, f"{verdict.replace('_', ' ')} at {made.endpoint.name}")

@@ -443,7 +443,7 @@ def test_without_enough_requests_nothing_is_usual() -> None:
         assert (answer.headers["x-merit-provider"], answer.headers["x-merit-attempts"]) == ("a", "1")
         assert world.hedges == {}
 
-    hedged(work, a=[Turn(20)], b=[Turn()])
+    hedged(work, a=[Turn(9)], b=[Turn()])
 
 
 def test_what_was_usual_stays_known_through_a_quiet_hour() -> None:
@@ -642,32 +642,161 @@ def test_without_hedging_nothing_is_hedged() -> None:
     hedged(work, extra="", a=[Turn(9)], b=[Turn()])
 
 
+# ---- late whole answers, on every route
+
+
+def late(work: Callable[[World], Awaitable[None]], **world: Any) -> None:
+    """Without hedging; nobody knows how long `a` takes. `firstToken` is 10 s, 256 tokens are expected: 12.56 s."""
+    hedged(work, **{"extra": "", **world})
+
+
+LATE = 10 + 256 * 0.01
+
+
+@pytest.mark.parametrize("fault", ["", "hang"])
+def test_a_whole_answer_of_an_unknown_model_that_is_late_gets_a_second(fault: str) -> None:
+    async def work(world: World) -> None:
+        answer = await world.ask()
+        assert (answer.status, answer.headers["x-merit-provider"], answer.headers["x-merit-hedge"]) == (200, "b", "won")
+        assert answer.seconds == pytest.approx(LATE + 0.1, abs=0.01)
+        (line,) = world.log.lines
+        assert line.failures == ["default/a/e0: outpaced"]
+        assert world.vendors.served[0].cut_off
+        assert world.targets["a"].endpoints[0].circuit.open_until == 0
+        balance(world)
+
+    late(work, a=[Turn(50, fault)], b=[Turn()])
+
+
+def test_one_that_is_slow_and_comes_is_never_cut_off_for_a_slower_one() -> None:
+    async def work(world: World) -> None:
+        answer = await world.ask()
+        assert (answer.headers["x-merit-provider"], answer.headers["x-merit-hedge"]) == ("a", "lost")
+        assert answer.seconds == pytest.approx(20)
+        assert world.log.lines[0].failures == ["default/b/e0: outpaced"]
+        balance(world)
+
+    late(work, a=[Turn(20)], b=[Turn(30)])
+
+
+def test_what_usually_takes_long_is_not_late() -> None:
+    async def work(world: World) -> None:
+        world.know("a", 6.0)
+        answer = await world.ask()
+        assert (answer.seconds, answer.headers["x-merit-attempts"]) == (pytest.approx(20), "1")
+        world.know("a", 1.0, times=4000)
+        await asyncio.sleep(5)
+        assert (await world.ask()).seconds == pytest.approx(10.1, abs=0.01)
+
+    late(work, a=[Turn(20), Turn(50)], b=[Turn()])
+
+
+def test_when_the_first_fails_after_that_the_second_is_waited_for() -> None:
+    async def work(world: World) -> None:
+        answer = await world.ask()
+        assert (answer.headers["x-merit-provider"], answer.headers["x-merit-hedge"]) == ("b", "won")
+        assert answer.seconds == pytest.approx(LATE + 9, abs=0.01)
+        assert world.log.lines[0].failures == ["default/a/e0: status_503"]
+        balance(world)
+
+    late(work, a=[Turn(15, "503")], b=[Turn(9)])
+
+
+def test_when_the_second_fails_the_first_is_waited_for_and_when_both_do_the_way_goes_on() -> None:
+    async def work(world: World) -> None:
+        assert (await world.ask()).headers["x-merit-provider"] == "a"
+        answer = await world.ask()
+        assert (answer.headers["x-merit-provider"], world.log.lines[-1].hedge) == ("c", "failed")
+        balance(world)
+
+    late(work, a=[Turn(20), Turn(20, "503")], b=[Turn(1, "503"), Turn(10, "503")], c=[Turn()], price_of_b="1.5")
+
+
+def test_both_answer_in_the_same_moment() -> None:
+    async def work(world: World) -> None:
+        for seconds in (LATE + 1, LATE + 1 + 1e-9, LATE + 1 - 1e-9):
+            world.vendors.turns["a"] = [Turn(seconds)]
+            assert (await world.ask()).status == 200
+            await asyncio.sleep(30)
+        balance(world)
+        assert sum(world.hedges.values()) == 3
+
+    late(work, a=[Turn()], b=[Turn(1.0)])
+
+
+@pytest.mark.parametrize("leaves", [LATE - 1, LATE + 2])
+def test_a_client_that_leaves_a_late_answer_ends_all(leaves: float) -> None:
+    async def work(world: World) -> None:
+        await world.ask(leaves_after=leaves)
+        assert world.log.lines[0].status == 499
+        assert all(bill.cut_off for bill in world.vendors.served)
+
+    late(work, a=[slow()], b=[slow()])
+
+
+def test_the_requests_time_ends_both_of_a_late_answer() -> None:
+    async def work(world: World) -> None:
+        answer = await world.ask()
+        assert answer.status == 504
+        assert answer.seconds == pytest.approx(14, abs=0.01)
+        balance(world)
+
+    late(work, extra="timeouts: {total: 14s}", a=[slow()], b=[slow()])
+
+
+def test_a_late_answer_is_no_reason_for_a_surprise() -> None:
+    """Too dear, no attempt left, a picture, a tariff for who can wait, above the route's ceiling."""
+    cases: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"price_of_b": "2.01"}, {}),
+        ({"extra": "retry: {attempts: 1}"}, {}),
+        ({}, {"operation": Operation.IMAGES, "prompt": "a cat"}),
+        ({"price_extra": 'serviceTiers: [{name: flex, percentOff: "0"}]'}, {"service_tier": "flex"}),
+        ({"extra": 'maxPrice: {input: "1.4"}'}, {}),
+    ]
+    for world, fields in cases:
+
+        async def work(made: World, fields: dict[str, Any] = fields) -> None:
+            answer = await made.ask(**fields)
+            assert (answer.headers["x-merit-provider"], answer.headers["x-merit-attempts"]) == ("a", "1")
+
+        late(work, **{"a": [Turn(25)], "b": [Turn()], **world})
+
+
 # ---- anything at all
 
 turns = st.builds(
     Turn,
-    seconds=st.sampled_from([0.0, 0.5, 1.1, 1.5, 2.0, 4.0]),
+    seconds=st.sampled_from([0.0, 0.5, 1.1, 1.5, 2.0, 4.0, 6.0]),
     fault=st.sampled_from(["", "", "", "500", "503", "429", "400", "reset", "hang"]),
     tokens=st.integers(1, 4),
     between=st.sampled_from([0.0, 0.2]),
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
+    st.booleans(),
     st.lists(turns, min_size=1, max_size=6),
     st.lists(turns, min_size=1, max_size=6),
     st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.6, 2.5])), min_size=1, max_size=5),
 )
-def test_accounts_balance_whatever_happens(a: list[Turn], b: list[Turn], asked: list[tuple[bool, float]]) -> None:
+def test_accounts_balance_whatever_happens(
+    hedges: bool, a: list[Turn], b: list[Turn], asked: list[tuple[bool, float]]
+) -> None:
+    """With hedging after the usual time, and without, when only late answers are hedged: `firstToken` is 1 s."""
+
     async def work(world: World) -> None:
-        world.know("a")
-        world.know("b")
+        if hedges:
+            world.know("a")
+            world.know("b")
         answers = await asyncio.gather(*(_later(world, stream, pause) for stream, pause in asked))
         assert all(answer.status for answer in answers)
         balance(world)
 
-    extra = 'timeouts: {firstByte: 8s, firstToken: 8s, idle: 3s, total: 60s}\n  hedging: {maxSharePercent: "100"}'
+    first = 8 if hedges else 1
+    extra = f"timeouts: {{firstByte: 8s, firstToken: {first}s, idle: 3s, total: 60s}}"
+    if hedges:
+        extra += '\n  hedging: {maxSharePercent: "100"}'
     hedged(work, extra=extra, a=[*a, Turn()], b=[*b, Turn()])
 
 
