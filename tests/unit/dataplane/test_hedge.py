@@ -683,7 +683,8 @@ def test_what_usually_takes_long_is_not_late() -> None:
     async def work(world: World) -> None:
         world.know("a", 6.0)
         answer = await world.ask()
-        assert (answer.seconds, answer.headers["x-merit-attempts"]) == (pytest.approx(20), "1")
+        assert answer.headers["x-merit-attempts"] == "1"
+        assert answer.seconds == pytest.approx(20)
         world.know("a", 1.0, times=4000)
         await asyncio.sleep(5)
         assert (await world.ask()).seconds == pytest.approx(10.1, abs=0.01)
