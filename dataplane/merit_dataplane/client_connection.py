@@ -6,7 +6,7 @@ nobody reads is given up after 60 s; and there are never more connections than l
 
 import asyncio
 import socket
-from typing import cast
+from typing import NamedTuple, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -22,12 +22,19 @@ _TCP_CLOSED = 7
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _COMMENT = b"3\r\n:\n\n\r\n"
 """Of a stream of events, in a chunk of its own."""
+
+
+class _Why(NamedTuple):
+    message: str
+    code: str
+
+
 _WHY = {
-    400: ("This is no HTTP request.", "bad_request"),
-    408: ("The request did not arrive in time.", "request_timeout"),
-    414: ("The URL is too long.", "url_too_long"),
-    431: ("The request has too many headers, or too large ones.", "headers_too_large"),
-    503: ("This pod has as many connections as it can have.", "overloaded"),
+    400: _Why("This is no HTTP request.", code="bad_request"),
+    408: _Why("The request did not arrive in time.", code="request_timeout"),
+    414: _Why("The URL is too long.", code="url_too_long"),
+    431: _Why("The request has too many headers, or too large ones.", code="headers_too_large"),
+    503: _Why("This pod has as many connections as it can have.", code="overloaded"),
 }
 
 
