@@ -218,6 +218,25 @@ async def test_a_stream_of_a_model_that_has_responses() -> None:
     assert "estimated" not in line
 
 
+async def test_a_stream_of_a_model_that_has_responses_breaks_off() -> None:
+    """The failure is that of the response that has begun: the SDK takes one with another id for a fault of its own."""
+    end = b"event: response.output_text.done"
+    cassette = next(c for c in cassettes("openai", "responses") if c.status == 200 and end in c.body)
+    begun = streams(cassette.body.partition(end)[0])
+    async with over(begun, able=ABLE) as (merit, _), merit.client().responses.stream(model="chat", input="?") as stream:
+        events = [event async for event in stream]
+    assert [event.type for event in events].count("response.created") == 1
+    first, last = events[0], events[-1]
+    assert first.type == "response.created"
+    assert last.type == "response.failed"
+    assert (last.response.id, last.response.model) == (first.response.id, first.response.model)
+    assert last.response.status == "failed"
+    assert last.response.error is not None
+    assert "broke off" in last.response.error.message
+    assert events[-2].type == "error"
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+
+
 async def test_what_only_responses_have_is_named() -> None:
     async with over(says(json.dumps(CHAT).encode())) as (merit, asked):
         with pytest.raises(openai.BadRequestError, match="Responses") as refused:

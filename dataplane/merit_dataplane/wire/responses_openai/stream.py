@@ -36,6 +36,8 @@ class ResponseStream:
         self._last = Choice()
         self._usage: Usage | None = None
         self._reported = ABSENT
+        self._own_start = ABSENT
+        """The response as the vendor's own events had it last."""
         self._own_end = b""
         """The vendor's own last event, which waits for the cost."""
         self._over = False
@@ -78,6 +80,8 @@ class ResponseStream:
         if event.type in _ENDS:
             self._own_end = own
             return b""
+        if event.response is not ABSENT:
+            self._own_start = event.response.copy()
         return b"event: %b\ndata: %b\n\n" % (event.type.encode(), own)
 
     def _flushed(self) -> bytes:
@@ -90,6 +94,9 @@ class ResponseStream:
         return b"event: %b\ndata: %b\n\n" % (event.type.encode(), _encode(fields))
 
     def _start(self, chunk: Chunk) -> bytes:
+        if own := decoded(bytes(self._own_start)):
+            self._response = {**own}
+            return b""  # the client knows it already, by its id
         created = int(chunk.created or time.time())
         self._response = response(chunk.id or "resp_0", chunk.model or "", created, self._echoed)
         self._output.identity = self._response["id"].removeprefix("resp_").removeprefix("chatcmpl-")
