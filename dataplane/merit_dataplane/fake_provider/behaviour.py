@@ -59,7 +59,7 @@ class Behaviour(msgspec.Struct, frozen=True):
     hang_at_chunk; reset_at_chunk; eof_at_chunk: ends without [DONE]; malformed_at_chunk: an event of cut JSON, then
     the rest."""
     chunk: int = 3
-    """Past the end it is before [DONE]."""
+    """Past the end it is before the last event ([DONE], where there is one)."""
     batch_seconds: float = 0.0
     """From a batch's creation to its end."""
     match_model: str = ""

@@ -1,5 +1,5 @@
-"""Vendors' own protocols beside OpenAI's, from recorded answers: Anthropic's Messages, at its own paths and at Vertex
-AI's, Bedrock's Converse, Cohere's v2, Google's Gemini.
+"""Protocols beside OpenAI's Chat Completions, from recorded answers: Anthropic's Messages, at its own paths and at
+Vertex AI's, Bedrock's Converse, Cohere's v2, Google's Gemini, OpenAI's Responses.
 """
 
 import re
@@ -17,8 +17,6 @@ _GEMINI = re.compile(
     r"(?:/[^/]+)*/models/(?P<model>[^/]+):(?P<verb>generateContent|streamGenerateContent|batchEmbedContents|predict)"
 )
 _VERTEX = re.compile(r"(?:/[^/]+)*/publishers/anthropic/models/(?P<model>[^/]+):(?P<verb>rawPredict|streamRawPredict)")
-_ANTHROPIC = {"/v1/messages": "chat", "/v1/messages/count_tokens": "count"}
-_COHERE = {"/v2/chat": "chat", "/v2/embed": "embeddings"}
 _KEYS = {"anthropic": ("x-api-key", "x-goog-api-key"), "gemini": ("x-goog-api-key",)}
 """Headers for a key, beside `Authorization`."""
 _CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/,]+)/")
@@ -59,7 +57,7 @@ class Native(NamedTuple):
     """One request's protocol."""
 
     protocol: str
-    """anthropic, bedrock, cohere or gemini."""
+    """anthropic, bedrock, cohere, gemini or responses."""
     operation: str
     """chat, count (of tokens), embeddings, or predictions (embeddings on Vertex AI)."""
     model: str = ""
@@ -68,8 +66,17 @@ class Native(NamedTuple):
     """Where the URL says it."""
 
 
+_OTHERS = {
+    "/v1/messages": Native("anthropic", "chat"),
+    "/v1/messages/count_tokens": Native("anthropic", "count"),
+    "/v1/responses": Native("responses", "chat"),
+    "/v2/chat": Native("cohere", "chat"),
+    "/v2/embed": Native("cohere", "embeddings"),
+}
+
+
 def native_of(raw_path: str) -> Native | None:
-    """What a path that is not OpenAI's asks for; None where it is nobody's. `raw_path` is percent-encoded."""
+    """What a path of one of these protocols asks for; None where it is nobody's. `raw_path` is percent-encoded."""
     if found := _CONVERSE.fullmatch(raw_path):
         return Native("bedrock", "chat", unquote(found["model"]), found["stream"] is not None)
     if found := _GEMINI.fullmatch(raw_path):
@@ -79,10 +86,7 @@ def native_of(raw_path: str) -> Native | None:
         if found["model"] == "count-tokens":
             return Native("anthropic", "count")
         return Native("anthropic", "chat", unquote(found["model"]), found["verb"].startswith("stream"))
-    if raw_path in _ANTHROPIC:
-        return Native("anthropic", _ANTHROPIC[raw_path])
-    operation = _COHERE.get(raw_path)
-    return Native("cohere", operation) if operation else None
+    return _OTHERS.get(raw_path)
 
 
 def key_of(native: Native, headers: Mapping[str, str]) -> str:
@@ -105,6 +109,8 @@ def asked(native: Native, document: dict[str, Any]) -> Question:
 
 def refused(native: Native, refusal: Refusal, message: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Headers and body of an error in the vendor's own shape."""
+    if native.protocol == "responses":
+        return [], refusal.body
     if native.protocol == "bedrock":
         name = _EXCEPTIONS.get(
             refusal.status, "InternalServerException" if refusal.status >= 500 else "ValidationException"
@@ -221,9 +227,39 @@ def _content(content: dict[str, Any]) -> dict[str, Any]:
     return {"role": "tool" if answers_tool else content.get("role", "user"), "content": content["parts"]}
 
 
+def _of_responses(_: Native, document: dict[str, Any]) -> Question:
+    given = document.get("input")
+    if not given and not any(document.get(name) for name in ("previous_response_id", "prompt", "conversation")):
+        raise InvalidQuestionError("Missing required parameter: 'input'.")
+    if not document.get("model"):
+        raise InvalidQuestionError("Missing required parameter: 'model'.")
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else map(_item, given or ())
+    functions = [tool["name"] for tool in document.get("tools") or () if tool.get("type") == "function"]
+    return msgspec.convert(
+        {
+            "model": document["model"],
+            "messages": [{"role": "system", "content": document.get("instructions")}, *items],
+            "stream": document.get("stream"),
+            "stream_options": {"include_usage": True},
+            "tools": [{"function": {"name": name}} for name in functions] or None,
+            "tool_choice": document.get("tool_choice"),
+            "response_format": (document.get("text") or {}).get("format"),
+        },
+        Question,
+    )
+
+
+def _item(item: dict[str, Any]) -> dict[str, Any]:
+    """A message, or what stands in its place: calls, their outputs, thoughts."""
+    if str(item.get("type")).endswith("_call_output"):
+        return {"role": "tool", "content": item.get("output")}
+    return {"role": item.get("role", "assistant"), "content": item.get("content")}
+
+
 _READERS: Mapping[str, Callable[[Native, dict[str, Any]], Question]] = {
     "anthropic": _of_anthropic,
     "bedrock": _of_bedrock,
     "cohere": _of_cohere,
     "gemini": _of_gemini,
+    "responses": _of_responses,
 }

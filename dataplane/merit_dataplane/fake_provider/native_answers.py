@@ -1,4 +1,4 @@
-"""Recorded answers in vendors' own protocols, and what little of them is changed: the tool's name, and usage."""
+"""Recorded answers in protocols beside Chat Completions, and what little of them is changed: the tool's name, usage."""
 
 import hashlib
 import struct
@@ -35,6 +35,12 @@ _PLACES: Mapping[tuple[str, bool], Mapping[str, tuple[str, ...]]] = {
     ("gemini", True): _OF_GEMINI,
     ("cohere", False): {"usage": ("usage",), "function": ("message", "tool_calls", "*", "function", "name")},
     ("cohere", True): {"usage": ("delta", "usage"), "function": ("delta", "message", "tool_calls", "function", "name")},
+    ("responses", False): {"usage": ("usage",), "function": ("output", "*", "name")},
+    ("responses", True): {
+        "usage": ("response", "usage"),
+        "function": ("item", "name"),
+        "functions": ("response", "output", "*", "name"),
+    },
 }
 """By protocol and whether it is a stream: where in a JSON text the changed values stand."""
 
@@ -43,7 +49,7 @@ class NativeRecording(msgspec.Struct, frozen=True):
     """One recorded answer, as its file has it."""
 
     name: str
-    protocol: Literal["anthropic", "bedrock", "cohere", "gemini"]
+    protocol: Literal["anthropic", "bedrock", "cohere", "gemini", "responses"]
     operation: Literal["chat", "embeddings"]
     shape: Literal["text", "tools", "json", "vector"]
     stream: bool
@@ -69,17 +75,23 @@ def native_answer(native: Native, asked: Question, *, counted: bool = True) -> A
         made = _googles if native.protocol == "gemini" else _embeddings
         return made(native, chosen, asked, counted=counted)
     texts = [payload for _, payload in chosen.body] if isinstance(chosen.body, list) else _jsons(chosen)
-    recorded = next((usage for text in reversed(texts) if (usage := _usage(chosen, text))), {})
+    usages = [_usage(chosen, text) for text in texts]
+    recorded: dict[str, Any] = next((usage for usage in reversed(usages) if usage), {})
     prompt, completion = _tokens(chosen.protocol, recorded)
     values: dict[str, bytes] = {}
     if counted:
         prompt = asked.prompt_tokens
-        values["usage"] = msgspec.json.encode(_counted(chosen.protocol, prompt, completion))
-        values["begun"] = msgspec.json.encode(_counted(chosen.protocol, prompt, 1))
+        values["begun"] = msgspec.json.encode(_counted(chosen.protocol, {}, prompt, 1))
     if asked.only_function is not None:
-        values["function"] = msgspec.json.encode(asked.only_function)
+        values["function"] = values["functions"] = msgspec.json.encode(asked.only_function)
     places = _PLACES[chosen.protocol, chosen.stream]
-    filled = [template(text, places).filled(values) for text in texts]
+    with_usage = values
+    if counted:
+        with_usage = values | {"usage": msgspec.json.encode(_counted(chosen.protocol, recorded, prompt, completion))}
+    filled = [
+        template(text, places).filled(with_usage if usage else values)  # where it is null it is not known yet
+        for text, usage in zip(texts, usages, strict=True)
+    ]
     if not chosen.stream:
         return Answer(_JSON, filled[0], (), prompt, completion)
     if isinstance(chosen.body, list):
@@ -88,7 +100,7 @@ def native_answer(native: Native, asked: Question, *, counted: bool = True) -> A
     if chosen.protocol == "gemini":
         return Answer(_SSE, b"", tuple(b"data: %b\r\n\r\n" % data for data in filled), prompt, completion)
     named = [b"event: %b\ndata: %b\n\n" % (msgspec.json.decode(data)["type"].encode(), data) for data in filled]
-    ends = () if chosen.protocol == "anthropic" else (b"data: [DONE]\n\n",)
+    ends = (b"data: [DONE]\n\n",) if chosen.protocol == "cohere" else ()
     return Answer(_SSE, b"", (*named, *ends), prompt, completion)
 
 
@@ -127,13 +139,13 @@ def _jsons(chosen: NativeRecording) -> list[str]:
 
 def _usage(chosen: NativeRecording, text: str) -> dict[str, Any]:
     found = value_text(text, *_PLACES[chosen.protocol, chosen.stream]["usage"])
-    return msgspec.json.decode(found, type=dict[str, Any]) if found else {}
+    return msgspec.json.decode(found, type=dict[str, Any] | None) or {} if found else {}
 
 
 def _tokens(protocol: str, usage: dict[str, Any]) -> tuple[int, int]:
     if protocol == "bedrock":
         return usage.get("inputTokens", 0), usage.get("outputTokens", 0)
-    if protocol == "anthropic":
+    if protocol in ("anthropic", "responses"):
         return usage.get("input_tokens", 0), usage.get("output_tokens", 0)
     if protocol == "gemini":
         thoughts = usage.get("thoughtsTokenCount", 0)
@@ -142,7 +154,7 @@ def _tokens(protocol: str, usage: dict[str, Any]) -> tuple[int, int]:
     return billed.get("input_tokens", 0), billed.get("output_tokens", 0)
 
 
-def _counted(protocol: str, prompt: int, completion: int) -> dict[str, Any]:
+def _counted(protocol: str, recorded: dict[str, Any], prompt: int, completion: int) -> dict[str, Any]:
     """What the recording says of its own prompt (cached parts) is not true of this one, and left out."""
     if protocol == "bedrock":
         return {"inputTokens": prompt, "outputTokens": completion, "totalTokens": prompt + completion}
@@ -151,6 +163,9 @@ def _counted(protocol: str, prompt: int, completion: int) -> dict[str, Any]:
     if protocol == "gemini":
         return {"promptTokenCount": prompt, "candidatesTokenCount": completion, "totalTokenCount": prompt + completion}
     tokens = {"input_tokens": prompt, "output_tokens": completion}
+    if protocol == "responses":  # its SDKs need the details
+        own = {"input_tokens_details": {"cached_tokens": 0}, "total_tokens": prompt + completion}
+        return recorded | tokens | own
     return {"billed_units": tokens, "tokens": tokens}
 
 

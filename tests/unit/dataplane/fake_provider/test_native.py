@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from importlib.resources import files
 from typing import Any
 
 import anthropic
@@ -162,4 +163,14 @@ async def test_a_key_that_signed() -> None:
 async def test_other_paths_are_nobodys() -> None:
     assert native_of("/model/x/invoke") is None
     assert native_of("/v2/rerank") is None
-    assert len({recording.name for recording in packaged_natives()}) == len(packaged_natives()) == 22
+    assert native_of("/v1/responses/resp_1") is None
+    assert len({recording.name for recording in packaged_natives()}) == len(packaged_natives()) == 27
+
+
+async def test_each_recording_is_free_and_named_in_the_notice() -> None:
+    notice = (files("merit_dataplane.fake_provider") / "native_recordings" / "NOTICE").read_text()
+    for made in packaged_natives():
+        origin = made.origin
+        assert origin["licence"] in ("MIT", "Apache-2.0")
+        entry = f"{made.name}.json\n    {origin['repo']} @ {origin['commit']}\n    {origin['path']}\n"
+        assert f"{entry}    {origin['licence']}\n" in notice
