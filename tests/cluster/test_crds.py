@@ -44,6 +44,7 @@ BEYOND_A_SCHEMA = (
     "validFrom",
     "[] for none",
     "capability Audio",
+    "capability Batches",
     "tier that prices are of",
     "spec.models",
     "after starts",
