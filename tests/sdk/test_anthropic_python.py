@@ -11,6 +11,7 @@ import json
 import shutil
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from anthropic._data import DEPRECATED_MODELS
@@ -67,6 +68,11 @@ async def _lines(merit: Merit) -> list[dict[str, object]]:
     return [json.loads(line) for line in merit.log]
 
 
+def left_early(line: dict[str, Any]) -> bool:
+    """Some tests close a stream that they have not read to its end."""
+    return bool(line["status"] == 499 and line["attempts"] == 1 and "Streaming" in line["features"])
+
+
 async def test_the_suite_passes_in_front_of_a_vendor_of_openais_protocol(tmp_path: Path) -> None:
     tested = await asyncio.to_thread(_tested)
     files = SCOPE.files(tested)
@@ -83,7 +89,7 @@ async def test_the_suite_passes_in_front_of_a_vendor_of_openais_protocol(tmp_pat
     assert sum(outcome == "passed" for outcome in through.values()) >= FEWEST
     assert {call(test) for test, outcome in probed.items() if outcome == "passed"} == READ_ALL_THE_SAME
     # the mock has refused nothing, and nobody has stood in for it
-    assert {(line["status"], line["attempts"]) for line in lines} == {(200, 1)}
+    assert {(line["status"], line["attempts"]) for line in lines if not left_early(line)} == {(200, 1)}
     assert {str(line["provider"])[:10] for line in lines} == {"default/v0", "default/v1"}
 
 
@@ -97,4 +103,4 @@ async def test_the_suite_passes_in_front_of_a_vendor_of_anthropics_protocol(tmp_
             through = await tested.outcomes(merit.url, CONSUMER_KEY, files, tmp_path / "through.xml")
             lines = await _lines(merit)
     assert SCOPE.faults(through) == {}
-    assert {(line["status"], line["attempts"]) for line in lines} == {(200, 1)}
+    assert {(line["status"], line["attempts"]) for line in lines if not left_early(line)} == {(200, 1)}
