@@ -1,6 +1,7 @@
 """Clients at fault, where it depends on the loop: on uvloop, as users run it. The others are in the unit test."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -46,12 +47,18 @@ async def asked(merit: Merit, model: str) -> tuple[asyncio.StreamReader, asyncio
     return reader, writer
 
 
+async def closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
 @pytest.mark.parametrize(("model", "end"), [("whole", b'"good"'), ("stream", DONE)])
 async def test_who_has_said_all_it_has_to_still_gets_its_answer(merit: Merit, model: str, end: bytes) -> None:
     reader, writer = await asked(merit, model)
     writer.write_eof()
     assert end in await asyncio.wait_for(reader.read(), 20)
-    writer.close()
+    await closed(writer)
     await eventually(lambda: bool(merit.log), "no usage line")
     assert json.loads(merit.log[0])["status"] == 200
 
@@ -63,7 +70,7 @@ async def test_who_has_gone_ends_the_call(merit: Merit, model: str) -> None:
         await reader.readuntil(b"\n\n")
     else:
         await asyncio.sleep(PAUSE / 2)
-    writer.close()
+    await closed(writer)
     await eventually(lambda: bool(merit.log), "still at work", 20)
     assert json.loads(merit.log[0])["status"] == 499
 
@@ -73,4 +80,4 @@ async def test_a_head_without_end(merit: Merit) -> None:
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET / HTTP/1.1\r\nx-a: " + b"a" * 200_000)
     assert (await asyncio.wait_for(reader.read(), 20)).startswith(b"HTTP/1.1 431 ")
-    writer.close()
+    await closed(writer)

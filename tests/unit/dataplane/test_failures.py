@@ -444,11 +444,15 @@ async def test_the_clients_own_mistake_is_handed_on_as_it_is(vendors: Vendors, s
 
 
 @pytest.mark.parametrize("kind", ["text/plain; charset=utf-8", "application/problem+json", "t\u00e9xt/pl\u00e0in", ""])
-async def test_an_odd_content_type_of_an_error_is_no_error_of_ours(kind: str) -> None:
-    async with over(says(b"bad", status="400 Bad", kind=kind)) as merit:
+@pytest.mark.parametrize("own", [b"bad", b'{"error": {"message": "bad", "type": "odd"}}'])
+async def test_an_odd_content_type_of_an_error_is_no_error_of_ours(own: bytes, kind: str) -> None:
+    async with over(says(own, status="400 Bad", kind=kind)) as merit:
         answer = await merit.post(CHAT)
-        assert (answer.status_code, answer.content) == (400, b"bad")
-        assert answer.headers["content-type"] == (kind if kind.isascii() and kind else "application/json")
+        assert (answer.status_code, answer.json()["error"]["message"]) == (400, "bad")
+        as_it_was = answer.content == own
+        assert as_it_was is own.startswith(b"{")  # what is no error of OpenAI's is put into one
+        odd = as_it_was and kind.isascii() and kind
+        assert answer.headers["content-type"] == (kind if odd else "application/json")
 
 
 BAD_KEYS: list[bytes | None] = [
