@@ -11,7 +11,7 @@ from merit_crds.pricing import STANDARD
 from merit_dataplane.wire.body import decoded
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.features import TOKENS_PER_MEDIUM, Feature
-from merit_dataplane.wire.steering import Steering, read_steering
+from merit_dataplane.wire.steering import Steering, steered
 
 BYTES_PER_TOKEN = 4
 """English text in JSON; a calibrated count belongs to the next step of pricing."""
@@ -212,9 +212,7 @@ def parse(operation: Operation, body: bytes) -> Call:
         raise RequestError(400, f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name)
     steering, model = None, head.model
     if head.models is not _ABSENT or head.provider is not _ABSENT:
-        steering = read_steering(bytes(head.models), bytes(head.provider))
-        if not model and steering is not None and steering.models:
-            model = steering.models[0]
+        steering, model = steered(bytes(head.models), bytes(head.provider), model)
     if not model:
         raise RequestError(400, "Missing required parameter: 'model'.", param="model")
     raw = bytes(content)

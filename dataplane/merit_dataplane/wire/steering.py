@@ -90,7 +90,15 @@ _FIXES = {
 _UNKNOWN = f"leave it out: Merit heeds {', '.join(_Provider.__struct_fields__)}"
 
 
-def read_steering(models: bytes, provider: bytes) -> Steering | None:
+def steered(models: bytes, provider: bytes, model: str | None) -> tuple[Steering | None, str]:
+    """What a request wants, and its model: the first of those listed where it names none. Raises RequestError (400)."""
+    steering = _read(models, provider)
+    if not model and steering is not None and steering.models:
+        model = steering.models[0]
+    return steering, model or ""
+
+
+def _read(models: bytes, provider: bytes) -> Steering | None:
     """From the JSON of both fields, empty where a field is absent; None where neither asks for anything.
 
     Raises RequestError (400) that names the field, its value and what would do.

@@ -11,7 +11,7 @@ from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.features import TOKENS_PER_MEDIUM, Feature
 from merit_dataplane.wire.openai_passed.multipart import Form, read_form
 from merit_dataplane.wire.openai_request import BYTES_PER_TOKEN, OURS, Call, Native, Operation
-from merit_dataplane.wire.steering import read_steering
+from merit_dataplane.wire.steering import steered
 
 _ABSENT = msgspec.Raw(b"")
 _SHOWN = re.compile(rb"[\x20-\x7e]{1,300}")
@@ -98,9 +98,7 @@ def parse_passed(operation: Operation, body: bytes, headers: tuple[tuple[bytes, 
         raise RequestError(400, f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name)
     steering, model = None, head.model
     if head.models is not _ABSENT or head.provider is not _ABSENT:
-        steering = read_steering(bytes(head.models), bytes(head.provider))
-        if not model and steering is not None and steering.models:
-            model = steering.models[0]
+        steering, model = steered(bytes(head.models), bytes(head.provider), model)
     model = model or row.default_model
     if not model:
         raise RequestError(400, "Missing required parameter: 'model'.", param="model")
