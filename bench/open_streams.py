@@ -14,8 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import uvloop
@@ -157,16 +156,6 @@ async def connect(run: Run, port: int, request: bytes) -> None:
     await asyncio.get_running_loop().create_connection(lambda: Client(run, port, request), "127.0.0.1", port)
 
 
-@contextmanager
-def _own_core(core: int) -> Iterator[None]:
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
 def _cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -254,7 +243,7 @@ def main() -> int:
         return 2
     try:
         where = cores()
-        with _own_core(where.load), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with pinned(where.load), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_measure(options, where))
     except (BenchError, OSError) as problem:
         print(f"streams: {problem}", file=sys.stderr)

@@ -8,7 +8,7 @@ import time
 from merit_dataplane.dispatch.merit_order import merit_order
 from merit_dataplane.dispatch.tiers import classify, named
 from merit_dataplane.exchange import Exchange
-from merit_dataplane.limits.account import Grant, Limit, UsageAccount
+from merit_dataplane.limits.account import Grant, Limit, Refusal, UsageAccount
 from merit_dataplane.limits.decisions import Decisions
 from merit_dataplane.limits.refusal import limited
 from merit_dataplane.observability.ledger import Ledger
@@ -40,10 +40,7 @@ class Admission:
         except BaseException:
             grant.refused(now)
             raise
-        if refusal is not None:
-            grant.refused(now)
-            self._ledger.refusals[account.key, refusal.limit.value] += 1
-            raise limited(refusal, grant, wall)
+        self._heed(refusal, account, grant, now, wall)
         exchange.grant = grant
 
     async def admit_call(self, exchange: Exchange, account: UsageAccount, *, cost: int | None = None) -> Grant:
@@ -57,11 +54,14 @@ class Admission:
         except BaseException:
             grant.refused(now)
             raise
+        self._heed(refusal, account, grant, now, wall)
+        return grant
+
+    def _heed(self, refusal: Refusal | None, account: UsageAccount, grant: Grant, now: float, wall: float) -> None:
         if refusal is not None:
             grant.refused(now)
             self._ledger.refusals[account.key, refusal.limit.value] += 1
             raise limited(refusal, grant, wall)
-        return grant
 
     def settle(self, exchange: Exchange, grant: Grant) -> None:
         """The request is over: books what it used, lost attempts included."""

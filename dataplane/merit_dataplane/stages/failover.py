@@ -156,7 +156,7 @@ class Failover:
                 race = Race(self._race, exchange, itinerary, route, plan)
                 won = await race.answer(stop, call, guard, after=after, alone=alone)
                 return None if won is None else Served(*won, itinerary)
-        mine = call if joins else _for(stop.bid, call)
+        mine = call if joins else marked(call, stop.bid.warm.marks)
         last = mine.stream and itinerary.is_last(stop)
         stem, begun = begun_for(exchange, stop.bid, mine) if stop.bid.stem and not joins else (None, mine)
         price = partial(exchange.price, stop.bid)
@@ -224,10 +224,6 @@ class Failover:
         exchange.limits = made.limits
         exchange.answered(made.bid, stop.endpoint, self._ledger)
         return answer
-
-
-def _for(bid: Bid, call: Call) -> Call:
-    return marked(call, bid.warm.marks) if bid.warm.marks else call
 
 
 async def _pause(seconds: float, guard: Guard) -> bool:

@@ -11,7 +11,7 @@ from merit_dataplane.exchange import Exchange
 from merit_dataplane.resilience.guard import Guard, Verdict
 from merit_dataplane.snapshots.tables import RoutePlan
 from merit_dataplane.stages.itinerary import Itinerary, Stop
-from merit_dataplane.stages.race import LEEWAY_SECONDS, Answer, Parts, Race, Runner
+from merit_dataplane.stages.race import LEEWAY_SECONDS, Answer, Parts, Race, Runner, not_sent
 from merit_dataplane.upstream.attempt import Attempt, AttemptFailedError, Whole
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.openai_request import Call
@@ -83,7 +83,7 @@ class LateHedge(Race):
             except AttemptFailedError as failure:
                 self._failed(runner, failure)
             except RequestError as refusal:
-                self._failed(runner, AttemptFailedError("not_sent", str(refusal), status=refusal.status))
+                self._failed(runner, not_sent(refusal))
             else:
                 self._tell(Hedge.WON)
                 return await self._won(runner, answer)

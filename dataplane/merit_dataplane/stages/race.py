@@ -42,6 +42,11 @@ class Parts(NamedTuple):
     places: Places
 
 
+def not_sent(refusal: RequestError) -> AttemptFailedError:
+    """What the provider's protocol can't say, as the failure of a second attempt."""
+    return AttemptFailedError("not_sent", str(refusal), status=refusal.status)
+
+
 class Race:
     """One attempt of one request, and the second beside it."""
 
@@ -79,7 +84,7 @@ class Race:
 
     def _begin(self, stop: Stop, call: Call) -> "Runner":
         exchange, bid = self._exchange, stop.bid
-        mine = marked(call, bid.warm.marks) if bid.warm.marks else call
+        mine = marked(call, bid.warm.marks)
         last = mine.stream and self._itinerary.is_last(stop)
         made = Attempt(bid, stop.endpoint, mine, partial(exchange.price, bid), Progress(), last=last)
         runner = Runner(self._client, exchange, stop, made, self._ends - exchange.loop.time())
@@ -136,7 +141,7 @@ class Race:
                 except RequestError as refusal:
                     if runner is self._runners[0]:
                         raise
-                    self._failed(runner, AttemptFailedError("not_sent", str(refusal), status=refusal.status))
+                    self._failed(runner, not_sent(refusal))
                     continue
                 if running and runner is not self._runners[0] and isinstance(answer, Whole) and answer.status >= 400:
                     refused = runner  # that says nothing of the first, which may yet answer

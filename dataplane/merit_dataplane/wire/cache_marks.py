@@ -17,7 +17,9 @@ _text = msgspec.json.Decoder(str)
 
 
 def marked(call: Call, marks: int) -> Call:
-    """The request with marks at these places; all else keeps its bytes."""
+    """The request with marks at these places, if any; all else keeps its bytes."""
+    if not marks:
+        return call
     fields = dict(call.fields)
     if marks & Marks.TOOLS and "tools" in fields:
         fields["tools"] = _last_marked(fields["tools"])

@@ -92,6 +92,15 @@ async def test_a_new_pod_knows_at_once_and_asks_nobody(vendors: Vendors) -> None
         assert 'merit_shared_health_total{event="believed"} 1.0' in await new.metrics()
 
 
+async def recovered(merit: Running, otherwise: str) -> None:
+    """A request went to the cheaper candidate again."""
+
+    async def recovers() -> bool:
+        return await serve(merit) == "cheap"
+
+    await eventually(recovers, otherwise, SECONDS)
+
+
 @slow
 async def test_silence_is_believed_of_a_pod_that_hears_others(vendors: Vendors) -> None:
     async with redis_server() as server, AsyncExitStack() as stack:
@@ -107,11 +116,7 @@ async def test_a_recovery_is_known_to_all(vendors: Vendors) -> None:
         await opens(one, vendors, Behaviour(status=503))
         await eventually(is_open(two), "not heard", SECONDS)
         vendors.cheap.behaviour = Behaviour()
-
-        async def recovers() -> bool:
-            return await serve(one) == "cheap"
-
-        await eventually(recovers, "no probe", SECONDS)
+        await recovered(one, "no probe")
         await eventually(lambda: not is_open(two)(), "the recovery is not heard", SECONDS)
         assert await serve(two) == "cheap"
 
@@ -140,11 +145,7 @@ async def test_a_pod_without_requests_leaves_the_probe_to_others(vendors: Vendor
         await opens(idle, vendors, Behaviour(status=503))
         await eventually(is_open(busy), "not heard", SECONDS)
         vendors.cheap.behaviour = Behaviour()
-
-        async def recovers() -> bool:
-            return await serve(busy) == "cheap"
-
-        await eventually(recovers, "nobody probes", SECONDS)
+        await recovered(busy, "nobody probes")
         assert idle.parts.ledger.health["probe"] == 0
 
 
