@@ -39,6 +39,7 @@ from merit_dataplane.wire.openai_request import Call
 if TYPE_CHECKING:
     from merit_dataplane.observability.tracing import RequestTrace
     from merit_dataplane.shared_state import Budget, SharedState
+    from merit_dataplane.stages.late import LateHedge
 
 CLIENT_GONE = 499
 """nginx's status for a client that closed its connection."""
@@ -105,9 +106,9 @@ class Exchange:
     __slots__ = (
         "attempted", "attempts", "bid", "billed_at", "body_bytes", "byline", "cache", "call", "charge", "consumer",
         "cost", "draws", "endpoint", "error", "estimated", "failures", "first_token", "flown", "forced_tier", "grant",
-        "hedge", "id", "limits", "listed", "loop", "lost", "lost_cost", "mid_stream", "placement", "prefix", "reserved",
-        "route", "saved", "started", "state_budget", "status", "stemming", "tables", "target", "tier", "trace", "usage",
-        "waits_for",
+        "hedge", "id", "late", "limits", "listed", "loop", "lost", "lost_cost", "mid_stream", "placement", "prefix",
+        "reserved", "route", "saved", "started", "state_budget", "status", "stemming", "tables", "target", "tier",
+        "trace", "usage", "waits_for",
     )  # fmt: skip
 
     def __init__(self, tables: Tables | None):
@@ -120,7 +121,6 @@ class Exchange:
         self.tier: TierPlan | None = None
         self.prefix: Prefix | None = None
         self.bid: Bid | None = None
-        self.billed_at = 0.0
         self.target: Target | None = None
         self.byline: Byline | None = None
         """Of who wrote the answer; a hit's is who wrote it then."""
@@ -132,8 +132,7 @@ class Exchange:
         self.draws: tuple[Draw, ...] = ()
         self.reserved: Committed | None = None
         """What an attempt under way is expected to draw."""
-        self.estimated, self.body_bytes = False, 0
-        """Of the request's body, as long as it is held."""
+        self.estimated, self.body_bytes = False, 0  # of the request's body, as long as it is held
         self.grant: Grant | None = None
         """Its part of the consumer's account, where the consumer has limits."""
         self.forced_tier = ""
@@ -142,20 +141,22 @@ class Exchange:
         """How long it may still wait for Redis; made when it is first asked."""
         self.limits: tuple[tuple[bytes, bytes], ...] = ()  # that the last provider's headers told
         self.cache = self.placement = self.error = self.hedge = ""
-        self.saved = self.attempts = 0
+        self.mid_stream = ""
+        """How a stream that broke off went on."""
+        self.saved = self.attempts = self.status = 0
         self.failures: list[str] = []
         self.lost: list[Lost] = []
         """Attempts that cost something and gave no whole answer."""
-        self.lost_cost, self.mid_stream = NOTHING, ""
-        """How a stream that broke off went on."""
-        self.status, self.first_token = 0, 0.0
+        self.lost_cost = NOTHING
         self.flown: Exchange | None = None
         """The call that was made for this request and all like it: that one's account is this one's."""
 
-        self.attempted = 0.0
+        self.first_token = self.billed_at = self.attempted = 0.0
         """`loop.time()` at which the last attempt began; 0 before the first."""
         self.waits_for: Target | None = None
         """Whom an attempt under way asks."""
+        self.late: LateHedge | None = None
+        """The second attempt beside one that is late, if there is one or soon will be."""
         self.endpoint: EndpointPlan | None = None
         """Where the last attempt went."""
         self.stemming: Stemming | None = None

@@ -1,12 +1,14 @@
 """Ends a request's task when its client goes away or one of its time limits passes.
 
 One timer per request, however many limits it goes through: a limit only moves the due time, and the timer looks at it
-when it fires. Watching for the client costs a task, so it starts when the request has lasted a little.
+when it fires. Watching for the client costs a task, so it starts when the request has lasted a little; until then the
+timer is set for that.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from enum import StrEnum
+from math import inf
 from typing import Any
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -33,35 +35,29 @@ class Guard:
     """
 
     __slots__ = (
-        "_deadline",
-        "_due",
-        "_kind",
-        "_loop",
-        "_soon",
-        "_soon_at",
-        "_task",
-        "_timer",
-        "_watch_timer",
-        "_watcher",
-        "sending",
-        "verdict",
-    )
+        "_at", "_deadline", "_due", "_kind", "_loop", "_receive", "_soon", "_soon_at", "_task", "_timer", "_watch_at",
+        "_watcher", "sending", "verdict",
+    )  # fmt: skip
 
     def __init__(self, receive: Receive | None, *, total_seconds: float):
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        self._deadline = self._due = self._loop.time() + total_seconds
+        self._loop = loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._task = asyncio.current_task(loop)
+        self._deadline = self._due = now + total_seconds
         self._kind = Verdict.TOTAL
+        self._receive, self._watch_at = receive, now + _WATCH_AFTER_SECONDS
+        """None once its client is watched for, or need not be."""
         self._timer: asyncio.TimerHandle | None = None
+        self._at = inf
+        """When the timer fires."""
         self._watcher: asyncio.Task[None] | None = None
-        self._watch_timer = (
-            self._loop.call_later(_WATCH_AFTER_SECONDS, self._watch, receive) if receive is not None else None
-        )
-        self._soon: Callable[[], None] | None = None
+        self._soon: Callable[[], object] | None = None
         self._soon_at = 0.0
         self.verdict: Verdict | None = None
         self.sending = False
         """The task waits for the client, not for a provider: a limit that passes then is none of the provider's."""
+        if receive is not None:
+            self._set(self._watch_at)
 
     def __enter__(self) -> "Guard":
         return self
@@ -74,8 +70,7 @@ class Guard:
 
     def unwatch(self) -> None:
         """The answer is complete: from now on the client's going away ends nothing."""
-        if self._watch_timer is not None:
-            self._watch_timer.cancel()
+        self._receive = None
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None  # its coroutine holds this guard: no cycle may be left to the garbage collector
@@ -97,27 +92,29 @@ class Guard:
         if due < self._deadline:
             self._due, self._kind = due, kind
         else:
-            self._due, self._kind = self._deadline, Verdict.TOTAL
-        timer = self._timer
-        if timer is None or self._due < timer.when() or self._soon is not None:
-            self._set()
+            self._due = due = self._deadline
+            self._kind = Verdict.TOTAL
+        if due < self._at:
+            self._set(due)
 
-    def later(self, seconds: float, then: Callable[[], None] | None) -> None:
-        """Calls `then` once, in so many seconds, whatever the limit is; None takes that back."""
+    def later(self, seconds: float, then: Callable[[], object]) -> None:
+        """Calls `then` once, in so many seconds, whatever the limit is."""
         self._soon, self._soon_at = then, self._loop.time() + seconds
-        if then is not None and self._timer is not None:
-            self._set()
+        if self._soon_at < self._at:
+            self._set(self._soon_at)
+
+    def never_mind(self) -> None:
+        """Takes back what was to be called later."""
+        self._soon = None
 
     def outpaced(self) -> None:
         """What the task waits for is not wanted any more: another attempt has answered."""
         self._end(Verdict.OUTPACED)
 
-    def _set(self) -> None:
-        when = self._due if self._soon is None else min(self._due, self._soon_at)
-        if self._timer is None or when < self._timer.when():
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(when, self._tick)
+    def _set(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._at, self._timer = when, self._loop.call_at(when, self._tick)
 
     def forgive(self) -> Verdict:
         """After a CancelledError of ours: takes it back and says why. Re-raises one that isn't ours."""
@@ -133,20 +130,20 @@ class Guard:
             self._task.cancel()
 
     def _tick(self) -> None:
-        self._timer, now = None, self._loop.time()
+        self._timer, self._at, now = None, inf, self._loop.time()
+        if self._receive is not None and now >= self._watch_at:
+            self._watcher = self._loop.create_task(self._wait_for_disconnect(self._receive))
+            self._receive = None
         if self._soon is not None and now >= self._soon_at:
             then, self._soon = self._soon, None
             then()
-        if now < self._due:
-            self._set()
-        elif self.sending and self._kind is not Verdict.CLIENT_GONE:
+        if now >= self._due:
+            if not self.sending or self._kind is Verdict.CLIENT_GONE:
+                self._end(self._kind)
+                return
             self._due, self._kind = now + CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE
-            self._set()
-        else:
-            self._end(self._kind)
-
-    def _watch(self, receive: Receive) -> None:
-        self._watcher = self._loop.create_task(self._wait_for_disconnect(receive))
+        when = self._due if self._soon is None else min(self._due, self._soon_at)
+        self._set(when if self._receive is None else min(when, self._watch_at))
 
     async def _wait_for_disconnect(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":

@@ -127,7 +127,12 @@ class Failover:
                 exchange.failures.append(f"{stop.bid.target.labels[2]}: own_limit")
                 continue
             joins, alone = adapt is not None, most - exchange.attempts < 2
-            served = await self._ask(exchange, itinerary, route, stop, mine, guard, joins=joins, alone=alone)
+            if route.hedging is None or joins or (after := self._hedged_after(exchange, route, stop, mine)) is None:
+                served = await self._ask(exchange, itinerary, route, stop, mine, guard, joins=joins, alone=alone)
+            else:
+                race = Race(self._race, exchange, itinerary, route, route.hedging)
+                won = await race.answer(stop, mine, guard, after=after, alone=alone)
+                served = None if won is None else Served(*won, itinerary)
             if served is not None:
                 return served
         if itinerary.refusal is None or adapt is not None:
@@ -148,82 +153,77 @@ class Failover:
         joins: bool,
         alone: bool,
     ) -> Served | None:
-        """One attempt, or two at once. `joins`: the answer goes on from another one; `alone`: no second is left."""
-        plan = route.hedging
-        if plan is not None and not joins and not stop.retry and not exchange.hedge and not stop.bid.stem:
-            after = hedged_after(plan, stop.bid, stop.endpoint, call, exchange.loop.time())
-            if after is not None:
-                race = Race(self._race, exchange, itinerary, route, plan)
-                won = await race.answer(stop, call, guard, after=after, alone=alone)
-                return None if won is None else Served(*won, itinerary)
-        mine = call if joins else marked(call, stop.bid.warm.marks)
-        last = mine.stream and itinerary.is_last(stop)
-        stem, begun = begun_for(exchange, stop.bid, mine) if stop.bid.stem and not joins else (None, mine)
-        price = partial(exchange.price, stop.bid)
-        made = Attempt(stop.bid, stop.endpoint, begun, price, Progress(), last=last, stem=stem)
-        late = None
-        if not (mine.stream or joins or alone or stop.retry or stem or exchange.hedge) and may_be_hedged(
-            stop.endpoint, mine
-        ):
-            late = LateHedge(self._race, exchange, itinerary, route, stop, call, guard)
-        answer = await self._try(exchange, itinerary, route, stop, made, mine, guard, joins=joins, late=late)
-        if answer is not None:
-            return Served(answer, made, itinerary)
-        won = await late.second_answer() if late is not None else None
-        return None if won is None else Served(*won, itinerary)
+        """One attempt, with a second beside it where the first is late.
 
-    async def _try(  # noqa: PLR0917 # the stages' own order
-        self,
-        exchange: Exchange,
-        itinerary: Itinerary,
-        route: RoutePlan,
-        stop: Stop,
-        made: Attempt,
-        mine: Call,
-        guard: Guard,
-        *,
-        joins: bool,
-        late: LateHedge | None,
-    ) -> Whole | Stream | None:
-        """`joins`: the answer goes on from another one, so that only a stream will do. `mine`: without a stem."""
-        account = stop.bid.target.provider.account
-        exchange.asks(stop.bid, stop.endpoint)
+        `joins`: the answer goes on from another one, so that only a stream will do; `alone`: no second is left.
+        """
+        bid, endpoint = stop.bid, stop.endpoint
+        mine = call if joins else marked(call, bid.warm.marks)
+        last = mine.stream and itinerary.is_last(stop)
+        stem, begun = begun_for(exchange, bid, mine) if bid.stem and not joins else (None, mine)
+        made = Attempt(bid, endpoint, begun, partial(exchange.price, bid), Progress(), last=last, stem=stem)
+        account = bid.target.provider.account
+        exchange.asks(bid, endpoint)
         account.started()
         if exchange.trace is not None:
             made.traced = exchange.trace.headers()
-        if late is not None:
-            late.watch()
+        once = joins or alone or stop.retry or stem is not None or exchange.hedge
+        if not (mine.stream or once) and may_be_hedged(endpoint, mine):
+            late = partial(LateHedge, self._race, exchange, itinerary, route, stop, call, guard)
+            guard.later(bid.target.first_token_wait, late)
         try:
             answer = await attempt(self._client, made, guard)
-            if made.stem is not None and not begins_with(exchange, made, answer):
+            if stem is not None and not begins_with(exchange, made, answer):
                 without_stem(exchange, made, mine, answer, self._ledger)
                 answer = await attempt(self._client, made, guard)
             if joins and isinstance(answer, Whole):
                 raise AttemptFailedError(f"status_{answer.status}", "no stream to go on with", status=answer.status)
         except AttemptFailedError as failure:
             account.ended()
-            exchange.limits = made.limits
-            if failure.outcome == Verdict.OUTPACED:
-                exchange.outpaced(stop.bid, stop.endpoint, made.spent, self._ledger, first=True)
-                return None
-            exchange.failed(stop.bid, stop.endpoint, failure, made.spent, self._ledger)
             # its frames hold this one: a cycle
-            itinerary.failed(stop, failure.with_traceback(None), route.longest_wait)
-            return None
+            self._failed(exchange, itinerary, route, stop, made, failure.with_traceback(None))
         except BaseException:
             account.ended()
             if made.spent is not None:  # its client has gone
-                exchange.lose(stop.bid, stop.endpoint, Verdict.CLIENT_GONE, made.spent)
-            if late is not None:
-                await late.abandon()
+                exchange.lose(bid, endpoint, Verdict.CLIENT_GONE, made.spent)
+            if exchange.late is not None:
+                await exchange.late.abandon()
             raise
-        if isinstance(answer, Whole):
-            account.ended()  # a stream ends later
-        if late is not None:
-            await late.first_answered()
+        else:
+            if isinstance(answer, Whole):
+                account.ended()  # a stream ends later
+            guard.never_mind()
+            if exchange.late is not None:
+                await exchange.late.first_answered()
+            exchange.limits = made.limits
+            exchange.answered(made.bid, endpoint, self._ledger)
+            return Served(answer, made, itinerary)
+        guard.never_mind()
+        won = await exchange.late.second_answer() if exchange.late is not None else None
+        return None if won is None else Served(*won, itinerary)
+
+    def _failed(  # noqa: PLR0917 # as above
+        self,
+        exchange: Exchange,
+        itinerary: Itinerary,
+        route: RoutePlan,
+        stop: Stop,
+        made: Attempt,
+        failure: AttemptFailedError,
+    ) -> None:
         exchange.limits = made.limits
-        exchange.answered(made.bid, stop.endpoint, self._ledger)
-        return answer
+        if failure.outcome == Verdict.OUTPACED:
+            exchange.outpaced(stop.bid, stop.endpoint, made.spent, self._ledger, first=True)
+        else:
+            exchange.failed(stop.bid, stop.endpoint, failure, made.spent, self._ledger)
+            itinerary.failed(stop, failure, route.longest_wait)
+
+    @staticmethod
+    def _hedged_after(exchange: Exchange, route: RoutePlan, stop: Stop, call: Call) -> float | None:
+        """Seconds after which a second is asked beside this one, where the route wants that; None: never."""
+        if route.hedging is None or stop.retry or exchange.hedge or stop.bid.stem:
+            return None
+        return hedged_after(route.hedging, stop.bid, stop.endpoint, call, exchange.loop.time())
 
 
 async def _pause(seconds: float, guard: Guard) -> bool:

@@ -20,7 +20,7 @@ _AS_GOOD_AS_NOW_SECONDS = 0.001
 
 
 class LateHedge(Race):
-    """Of one attempt of one request."""
+    """Of one attempt of one request. Made when the attempt has lasted unusually long, or may soon have."""
 
     def __init__(  # noqa: PLR0917 # the stages' own order
         self,
@@ -36,15 +36,12 @@ class LateHedge(Race):
         self._stop, self._call, self._guard = stop, call, guard
         self._beginning: asyncio.Task[None] | None = None
         self._over = False
-
-    def watch(self) -> None:
-        """The first attempt begins."""
-        self._guard.later(self._stop.bid.target.first_token_wait, self._late)
+        exchange.late = self
+        self._late()
 
     async def first_answered(self) -> None:
         """The second is not wanted any more."""
-        self._over = True
-        self._guard.later(0.0, None)
+        self._end()
         if self._beginning is None:
             return
         try:
@@ -63,8 +60,7 @@ class LateHedge(Race):
 
     async def second_answer(self) -> tuple[Answer, Attempt] | None:
         """The first gave nothing, or was late: what the second says; None where there is none, or it failed too."""
-        self._over = True
-        self._guard.later(0.0, None)
+        self._end()
         await self._forgiven()
         if self._beginning is None:
             return None
@@ -97,12 +93,15 @@ class LateHedge(Race):
 
     async def abandon(self) -> None:
         """The client has gone."""
-        self._over = True
-        self._guard.later(0.0, None)
+        self._end()
         await self._second()
         first = self._exchange.set_aside()
         await self._abandon()
         self._exchange.take_up(first)
+
+    def _end(self) -> None:
+        self._over, self._exchange.late = True, None
+        self._guard.never_mind()
 
     async def _second(self) -> Runner | None:
         """The second attempt, if one is under way."""

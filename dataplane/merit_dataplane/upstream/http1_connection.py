@@ -14,8 +14,6 @@ MAX_HEAD_BYTES = 64 * 1024
 _ONE_WRITE_BYTES = 64 * 1024
 _STALE_SECONDS = 1.0
 _MANY_PIECES = 16
-_LINE_BYTES = 4  # what a header line has beside name and value
-_STATUS_LINE_BYTES = 17  # and the empty line; without words
 
 
 class Http1Connection(asyncio.Protocol):
@@ -41,7 +39,9 @@ class Http1Connection(asyncio.Protocol):
         self._exchanges = 0
         self._sent_at = 0.0
         self._received = 0
-        self._head = 0
+        self._fields: dict[bytes, bytes] = {}
+        self.on_header = self._fields.setdefault
+        """The parser's call for each line of a head: a built-in one, as answers have a dozen of them."""
         self._without_body = 0
         self._interim = False
         self._over = True
@@ -107,7 +107,7 @@ class Http1Connection(asyncio.Protocol):
     def _begin(self) -> Http1Response:
         response = self._response = Http1Response(self, self._loop)
         self._exchanges += 1
-        self._received = self._without_body = self._head = 0
+        self._received = self._without_body = 0
         self._over = self._keep = False
         self._sent_at = self._loop.time()
         return response
@@ -151,6 +151,11 @@ class Http1Connection(asyncio.Protocol):
         self._received += len(data)
         size, count = response.size, len(response.pieces)
         try:
+            if self._received > MAX_HEAD_BYTES and not response.status:
+                in_head = max(0, MAX_HEAD_BYTES - self._received + len(data))
+                self._parser.feed_data(data[:in_head])
+                self._too_long = not response.status
+                data = b"" if self._too_long else data[in_head:]
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._surplus = True
@@ -161,7 +166,7 @@ class Http1Connection(asyncio.Protocol):
             response.pieces[count:] = [b"".join(response.pieces[count:])]
         if self._sending and response.status:
             self._go_on()
-        if self._too_long or (not response.status and self._received > MAX_HEAD_BYTES):
+        if self._too_long:
             self._fail("its head is too long")
         elif self._over:
             self._finish(response)
@@ -202,30 +207,22 @@ class Http1Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """See httptools."""
+        self._fields.clear()  # of trailers
         if self._over:
             self._surplus = True
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """See httptools."""
-        response = self._response
-        if response is not None and not response.status and not self._over:
-            self._head += len(name) + len(value) + _LINE_BYTES
-            response.headers.setdefault(name.lower(), value)
-
     def on_headers_complete(self) -> None:
         """See httptools."""
-        response = self._response
+        response, fields = self._response, self._fields
         if response is None or self._over:
             return
         status = self._parser.get_status_code()
-        self._head += _STATUS_LINE_BYTES
-        if self._head > MAX_HEAD_BYTES:  # of an answer that came at once; what came before its end says nothing of it
-            self._too_long = True
-            return
         if status < 200:
             self._interim = True
-            response.headers.clear()
+            fields.clear()
             return
+        response.headers = {name.lower(): fields[name] for name in reversed(fields)}  # the first one counts
+        fields.clear()
         response.status = status
         self._keep = self._parser.should_keep_alive()
 
