@@ -61,6 +61,7 @@ class ClientConnection(HttpToolsProtocol):
     _refusal = 400
     _deaf = False
     _looks = -1
+    _idle_since = 0.0
 
     # ---- the transport's calls
 
@@ -86,7 +87,6 @@ class ClientConnection(HttpToolsProtocol):
         """Parses, and counts what belongs to an unfinished head."""
         if self._deaf:
             return
-        self._unset_keepalive_if_required()
         self._reading = len(data)
         try:
             self.parser.feed_data(data)
@@ -164,10 +164,22 @@ class ClientConnection(HttpToolsProtocol):
         self._answering = cast("FewWrites", self.pipeline[-1][0]) if self.pipeline else None
         if cycle is not None and not cycle.keep_alive and not self.transport.is_closing():
             self._hang_up(lingers=cycle.more_body)
-        super().on_response_complete()
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None or self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+        else:  # its timer looks when it fires
+            self.server_state.total_requests += 1
+            self.flow.resume_reading()
 
     def timeout_keep_alive_handler(self) -> None:
         """Nobody has asked for anything; a client that has not even read its answer won't."""
+        self.timeout_keep_alive_task = None
+        if self._in_head or (self._answering is not None and not self._answering.response_complete):
+            return
+        rest = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if rest > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(rest, self.timeout_keep_alive_handler)
+            return
         if self.transport.get_write_buffer_size():
             drop(self.transport)
         super().timeout_keep_alive_handler()

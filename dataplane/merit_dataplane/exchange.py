@@ -445,7 +445,7 @@ class Exchange:
             snapshot=self.tables.version[:12] if self.tables else "",
         )
         if call is not None:
-            line.operation, line.features = call.asked.value, listed(call.features)
+            line.operation, line.features = call.asked, listed(call.features)
             line.expected_input_tokens, line.output_limit = call.input_tokens, call.output_limit
             line.choices = call.choices
         if target is not None:

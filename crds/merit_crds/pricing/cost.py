@@ -137,7 +137,7 @@ def output_cost(rates: Rates, usage: Usage) -> int:
 
 def usd(pico: int) -> str:
     """Pico-dollars as an exact decimal string in USD, e.g. `0.000081`."""
-    if not pico:
-        return "0"
-    whole, rest = divmod(abs(pico), PICO)
-    return f"{'-' if pico < 0 else ''}{whole}.{rest:012d}".rstrip("0").rstrip(".")
+    if pico <= 0:
+        return "-" + usd(-pico) if pico else "0"
+    digits = f"{pico:013d}"
+    return f"{digits[:-12]}.{digits[-12:]}".rstrip("0").rstrip(".")

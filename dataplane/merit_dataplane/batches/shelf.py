@@ -133,7 +133,7 @@ class ProviderShelf:
         except UpstreamError as error:
             unasked = error.failure in _NOTHING_SENT
             raise (UnaskedError if unasked else UnansweredError)(502, self._words(str(error)), **_UPSTREAM) from None
-        account.heard(response.header, loop.time(), time.time())
+        account.heard(response.headers, loop.time(), time.time())
         if response.status < 300:
             return response
         try:

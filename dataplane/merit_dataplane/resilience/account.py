@@ -1,6 +1,6 @@
 """One account at one vendor: its limits, what its own headers say of them, and how long it asked to be left alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from math import inf
 
@@ -66,9 +66,9 @@ class AccountLimits:
         else:
             self.usage.renew(limits)
 
-    def heard(self, header: Header, now: float, epoch: float) -> bool:
-        """The headers of a response; whether they say something of limits. `epoch` is the wall clock in seconds."""
-        said = self.allowances.read(header, now, epoch)
+    def heard(self, headers: Mapping[bytes, bytes], now: float, epoch: float) -> bool:
+        """The headers of a response, by lower-case name; whether they say something of limits. `epoch`: wall clock."""
+        said = self.allowances.read(headers, now, epoch)
         if said and self.usage is None:
             self.watched_until = self.allowances.until
         return said

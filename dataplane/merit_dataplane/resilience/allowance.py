@@ -7,7 +7,7 @@ Anthropic:                 anthropic-ratelimit-{requests,tokens}-{limit,remainin
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 _LONGEST_SECONDS = 60.0
@@ -17,23 +17,25 @@ _DURATION = re.compile(
 )
 _SIGNIFICANT = 10
 """Of more than a tenth of a limit nothing has to be remembered."""
+_MOST_DIGITS = 15
+_ZERO = ord("0")
 
 Header = Callable[[str], str | None]
 _WORDS = (
     (
-        ("x-ratelimit-remaining-requests", "x-ratelimit-limit-requests", "x-ratelimit-reset-requests"),
-        ("x-ratelimit-remaining-tokens", "x-ratelimit-limit-tokens", "x-ratelimit-reset-tokens"),
+        (b"x-ratelimit-remaining-requests", b"x-ratelimit-limit-requests", b"x-ratelimit-reset-requests"),
+        (b"x-ratelimit-remaining-tokens", b"x-ratelimit-limit-tokens", b"x-ratelimit-reset-tokens"),
     ),
     (
         (
-            "anthropic-ratelimit-requests-remaining",
-            "anthropic-ratelimit-requests-limit",
-            "anthropic-ratelimit-requests-reset",
+            b"anthropic-ratelimit-requests-remaining",
+            b"anthropic-ratelimit-requests-limit",
+            b"anthropic-ratelimit-requests-reset",
         ),
         (
-            "anthropic-ratelimit-tokens-remaining",
-            "anthropic-ratelimit-tokens-limit",
-            "anthropic-ratelimit-tokens-reset",
+            b"anthropic-ratelimit-tokens-remaining",
+            b"anthropic-ratelimit-tokens-limit",
+            b"anthropic-ratelimit-tokens-reset",
         ),
     ),
 )
@@ -84,14 +86,17 @@ class Allowances:
         """When all that was said is old."""
         return max(self.requests.until, self.tokens.until)
 
-    def read(self, header: Header, now: float, epoch: float) -> bool:
-        """A response's headers; those that make no sense are passed over. `epoch` is the wall clock. False: none."""
+    def read(self, headers: Mapping[bytes, bytes], now: float, epoch: float) -> bool:
+        """A response's headers, by lower-case name; those that make no sense are passed over. False: none.
+
+        `epoch` is the wall clock in seconds.
+        """
         for requests, tokens in _WORDS:
-            if (left := header(requests[0])) is None:
+            if (left := headers.get(requests[0])) is None:
                 continue
-            _read(self.requests, left, requests, header, now, epoch)
-            if (left := header(tokens[0])) is not None:
-                _read(self.tokens, left, tokens, header, now, epoch)
+            _read(self.requests, left, requests, headers, now, epoch)
+            if (left := headers.get(tokens[0])) is not None:
+                _read(self.tokens, left, tokens, headers, now, epoch)
             return True
         return False
 
@@ -112,30 +117,31 @@ class Allowances:
 
 
 def _read(  # noqa: PLR0917 # a header and its two others, two clocks
-    allowance: Allowance, left: str, names: tuple[str, str, str], header: Header, now: float, epoch: float
+    allowance: Allowance,
+    left: bytes,
+    names: tuple[bytes, bytes, bytes],
+    headers: Mapping[bytes, bytes],
+    now: float,
+    epoch: float,
 ) -> None:
-    limit = header(names[1])
-    if limit is None or not _number(left) or not _number(limit):
+    limit = headers.get(names[1])
+    if limit is None or not (left.isdigit() and limit.isdigit()) or max(len(left), len(limit)) > _MOST_DIGITS:
         return
     # nearly always, and nearly always to be seen at a glance: then the third header isn't even looked for
-    if (len(left) == len(limit) and left[0] != "0") or int(left) * _SIGNIFICANT > int(limit):
+    if (len(left) == len(limit) and left[0] != _ZERO) or int(left) * _SIGNIFICANT > int(limit):
         allowance.until = 0.0
         return
-    reset = header(names[2])
-    seconds = None if reset is None else seconds_of(reset, epoch)
+    reset = headers.get(names[2])
+    seconds = None if reset is None else seconds_of(reset.decode("latin-1"), epoch)
     if seconds is not None and int(limit):
         allowance.said(int(left), int(limit), seconds, now)
-
-
-def _number(text: str) -> bool:
-    return text.isdigit() and text.isascii() and len(text) <= 15
 
 
 def seconds_of(text: str, epoch: float) -> float | None:
     """Seconds until a reset, however it is said; None where it makes no sense. `epoch` is the wall clock."""
     if len(text) > 40:
         return None
-    if _number(text):
+    if text.isdigit() and text.isascii() and len(text) <= _MOST_DIGITS:
         return float(text)
     if text and (found := _DURATION.fullmatch(text)):
         hours, minutes, seconds, milliseconds = (float(part or 0) for part in found.groups())

@@ -29,7 +29,7 @@ from merit_dataplane.stems.stemming import Stem
 from merit_dataplane.upstream import spent
 from merit_dataplane.upstream.client import Failure, NotAskedError, UpstreamClient, UpstreamError, UpstreamResponse
 from merit_dataplane.upstream.spent import Spent
-from merit_dataplane.wire.body import understood
+from merit_dataplane.wire.body import unreadable
 from merit_dataplane.wire.clients import dialect_for
 from merit_dataplane.wire.dialects import Dialect
 from merit_dataplane.wire.openai_errors import context_is_too_long, error_message, shaped
@@ -154,7 +154,10 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
     target = made.bid.target
     provider, circuit = target.provider, made.endpoint.circuit
     dialect = dialect_for(provider.dialect, made.call, target.features)
-    body = understood(dialect.request, made.call, target.model_json, target.max_output_tokens)
+    try:
+        body = dialect.request(made.call, target.model_json, target.max_output_tokens)
+    except (ValueError, RecursionError) as error:
+        raise unreadable(error) from None
     more, authentication = dialect.more_headers, provider.authentication
     traced = made.traced
     headers = provider.stream_headers if made.call.stream else provider.headers
@@ -173,7 +176,7 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
             once = once or not authentication.lasting
         asking = True
         response = await client.post(url, headers, body, provider.connect_seconds, once=once)
-        if provider.account.heard(response.header, loop.time(), time.time()):
+        if provider.account.heard(response.headers, loop.time(), time.time()):
             made.limits = told(response.headers)
         if response.status == 200 and made.call.stream:
             opens = _open_stream if _is_stream(response, dialect) else _streamed

@@ -26,19 +26,24 @@ def decoded(decoder: msgspec.json.Decoder[_T], body: bytes | msgspec.Raw) -> _T:
         raise RequestError(400, "The body is nested too deeply.") from None
 
 
-def understood(read: Callable[P, _T], *args: P.args, **kwargs: P.kwargs) -> _T:
-    """What `read` gives. Raises RequestError (400) where it meets a value that can't be: it is read when it is needed.
+def unreadable(error: ValueError | RecursionError) -> RequestError:
+    """The refusal (400) of a body in which a value can't be: it is read when it is needed.
 
     A number beyond all floats, a key that is no UTF-8.
     """
+    if isinstance(error, UnicodeDecodeError):
+        return RequestError(400, "The body is no JSON: it has a text that is no UTF-8.")
+    if isinstance(error, ValueError):
+        return RequestError(400, f"The body has a value that can't be read: {error}")
+    return RequestError(400, "The body is nested too deeply.")
+
+
+def understood(read: Callable[P, _T], *args: P.args, **kwargs: P.kwargs) -> _T:
+    """What `read` gives. Raises RequestError (400) where it meets a value that can't be."""
     try:
         return read(*args, **kwargs)
-    except UnicodeDecodeError:
-        raise RequestError(400, "The body is no JSON: it has a text that is no UTF-8.") from None
-    except ValueError as error:
-        raise RequestError(400, f"The body has a value that can't be read: {error}") from None
-    except RecursionError:
-        raise RequestError(400, "The body is nested too deeply.") from None
+    except (ValueError, RecursionError) as error:
+        raise unreadable(error) from None
 
 
 def _param(message: str) -> str | None:

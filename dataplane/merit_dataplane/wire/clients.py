@@ -17,7 +17,7 @@ from merit_dataplane.wire.anthropic_anthropic.request import vertex_body as vert
 from merit_dataplane.wire.anthropic_anthropic.stream import PassedStream
 from merit_dataplane.wire.anthropic_openai.renderer import MessageRenderer
 from merit_dataplane.wire.anthropic_openai.request import parse_messages
-from merit_dataplane.wire.body import understood
+from merit_dataplane.wire.body import unreadable
 from merit_dataplane.wire.dialects import Dialect, Header, Refusal
 from merit_dataplane.wire.features import Feature
 from merit_dataplane.wire.openai_passed.dialect import passed
@@ -49,7 +49,10 @@ class ClientDialect:
 
     def parse(self, body: bytes, headers: Headers) -> Call:
         """A request. Raises RequestError."""
-        return understood(self.reads, body, headers)
+        try:
+            return self.reads(body, headers)
+        except (ValueError, RecursionError) as error:
+            raise unreadable(error) from None
 
 
 def _of_openai(operation: Operation) -> ClientDialect:

@@ -69,7 +69,7 @@ class Progress:
     )
 
     def __init__(self) -> None:
-        self._written = StringIO()
+        self._written: StringIO | None = None  # most answers are whole, and never read here
         self._length = 0
         self._mould = NO_MOULD
         self.pieces = 0
@@ -92,7 +92,7 @@ class Progress:
     @property
     def text(self) -> str:
         """All text so far."""
-        return self._written.getvalue()
+        return self._written.getvalue() if self._written is not None else ""
 
     @property
     def broken(self) -> bool:
@@ -210,11 +210,13 @@ class Progress:
     def _says(self, text: str) -> None:
         self.started = True
         self._length += len(text)
-        if self._length <= _MOST_TEXT:
+        if self._length > _MOST_TEXT:
+            self.fixed, self._written = True, None
+        elif self._written is None:
+            self._written = StringIO()
             self._written.write(text)
         else:
-            self.fixed = True
-            self._written = StringIO()
+            self._written.write(text)
 
     def _unusual(self, payload: bytes) -> bool:
         """JSON of another shape than we know: it is sent, and nobody else can go on from it."""

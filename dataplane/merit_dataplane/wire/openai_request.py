@@ -204,9 +204,9 @@ def parse(operation: Operation, body: bytes) -> Call:
     Raises RequestError (400) that names the field, when it is no JSON object or a field has the wrong type.
     """
     head, fields = decoded(_head, body), decoded(_fields, body)
-    content = {Operation.CHAT: head.messages, Operation.COMPLETIONS: head.prompt, Operation.EMBEDDINGS: head.input}[
-        operation
-    ]
+    content = head.messages
+    if operation is not Operation.CHAT:
+        content = head.prompt if operation is Operation.COMPLETIONS else head.input
     if not _present(content):
         name = _INPUT[operation]
         raise RequestError(400, f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name)
@@ -297,4 +297,4 @@ def _escaping(raw: bytes) -> int:
 
 
 def _present(raw: msgspec.Raw) -> bool:
-    return bytes(raw) not in (b"", b"null", b"[]")
+    return raw is not _ABSENT and bytes(raw) not in (b"", b"null", b"[]")

@@ -59,7 +59,12 @@ class _AnyAnswer(msgspec.Struct):
     pass
 
 
+class _Given(msgspec.Struct):
+    usage: msgspec.Raw = msgspec.Raw(b"")
+
+
 _answer = msgspec.json.Decoder(_Answer)
+_given = msgspec.json.Decoder(_Given)
 _any_answer = msgspec.json.Decoder(_AnyAnswer)
 
 
@@ -173,8 +178,10 @@ def with_cost(body: bytes, cost: CostDetails, estimated: Usage | None = None) ->
     A body with a key that is no UTF-8 stays as it is.
     """
     try:
+        if estimated is None and (at := _end_of_usage(body)):
+            return b"%b,%b%b" % (body[:at], b",".join(b'"%b":%b' % field for field in _costs(cost)), body[at:])
         fields = _fields.decode(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return body
     given = fields.get("usage")
     usage = _fields.decode(given) if given is not None and bytes(given)[:1] == b"{" else {}
@@ -182,12 +189,27 @@ def with_cost(body: bytes, cost: CostDetails, estimated: Usage | None = None) ->
         counts = (estimated.input, estimated.all_output, estimated.input + estimated.all_output)
         for name, count in zip(("prompt_tokens", "completion_tokens", "total_tokens"), counts, strict=True):
             usage.setdefault(name, msgspec.Raw(b"%d" % count))
-    total = usd(cost.total)
-    usage["cost"] = msgspec.Raw(total.encode())
-    effective = "" if cost.amortised is None else f',"effective_cost":{usd(cost.effective)}'
-    usage["cost_details"] = msgspec.Raw(
-        f'{{"upstream_inference_cost":{total},"upstream_inference_prompt_cost":{usd(cost.input)},'
-        f'"upstream_inference_completions_cost":{usd(cost.output)}{effective}}}'.encode()
-    )
+    usage.update({name.decode(): msgspec.Raw(value) for name, value in _costs(cost)})
     fields["usage"] = msgspec.Raw(_encode(usage))
     return _encode(fields)
+
+
+def _end_of_usage(body: bytes) -> int:
+    """Where the closing brace of the usage stands, so that what is put before it leaves all other bytes as they are.
+
+    0 where that can't be told at a glance. Raises ValueError for no JSON object, RecursionError.
+    """
+    usage = bytes(_given.decode(body).usage)
+    if usage[:1] != b"{" or b'"cost' in usage or b"\\" in usage or not usage[1:-1].strip() or body.count(usage) != 1:
+        return 0  # a text in the body is no other place where it may stand: there its quotes would be escaped
+    return body.index(usage) + len(usage) - 1
+
+
+def _costs(cost: CostDetails) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    total = usd(cost.total)
+    effective = "" if cost.amortised is None else f',"effective_cost":{usd(cost.effective)}'
+    details = (
+        f'{{"upstream_inference_cost":{total},"upstream_inference_prompt_cost":{usd(cost.input)},'
+        f'"upstream_inference_completions_cost":{usd(cost.output)}{effective}}}'
+    )
+    return (b"cost", total.encode()), (b"cost_details", details.encode())

@@ -10,6 +10,7 @@ A client of the same protocol gets them as they came. For another one requests a
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Final
 
 from merit_dataplane.resilience.allowance import seconds_of
@@ -23,11 +24,20 @@ ANTHROPICS: Final = tuple(
     for what in _WHAT
 )
 _MOST_BYTES = 64
+_all_of_openai = itemgetter(*OPENAIS)
 _OF_OPENAI, _OF_ANTHROPIC = b"x-ratelimit-", b"anthropic-ratelimit-"
 
 
 def told(headers: Mapping[bytes, bytes]) -> Headers:
     """Those of an answer, by lower-case name, as they came."""
+    try:
+        values = _all_of_openai(headers)
+    except KeyError:
+        pass
+    else:
+        together = b"".join(values)
+        if len(together) <= _MOST_BYTES and together.isascii():  # as nearly always: no look at each
+            return tuple(zip(OPENAIS, values, strict=True))
     names = ANTHROPICS if ANTHROPICS[1] in headers else OPENAIS
     given = [(name, headers[name]) for name in names if name in headers]
     return tuple([one for one in given if len(one[1]) <= _MOST_BYTES and one[1].isascii()])

@@ -171,7 +171,14 @@ def test_classes_add_up_to_the_whole(prompt: int, output: int, of_input: Any, of
     assert cost_details(flat, usage).total == 3 * prompt + 5 * output
 
 
-odd = some | st.integers(-5, 5) | st.floats() | st.booleans() | st.text(max_size=3) | st.lists(st.none(), max_size=1)
+odd = (
+    some
+    | st.integers(-5, 5)
+    | st.floats(allow_nan=False)
+    | st.booleans()
+    | st.text(max_size=3)
+    | st.lists(st.none(), max_size=1)
+)
 SHAPES: dict[str, tuple[str, ...]] = {
     "": ("prompt_tokens", "completion_tokens", "total_tokens", "prompt_cache_hit_tokens", "service_tier"),
     "prompt_tokens_details": (
@@ -195,7 +202,7 @@ def anything(draw: st.DrawFn) -> Any:
 
 @given(anything())
 def test_no_usage_has_a_class_below_zero_or_tokens_that_nobody_counted(reported: Any) -> None:
-    usage = usage_of(json.dumps({"usage": reported}).replace("Infinity", "1e999").replace("NaN", "null").encode())
+    usage = usage_of(json.dumps({"usage": reported}).replace("Infinity", "1e999").encode())
     if usage is None:
         return
     classes = (*usage[:4], *(usage.special or ()))
@@ -277,7 +284,37 @@ def test_a_cost_finds_its_place_whatever_stands_there(usage: Any) -> None:
 def test_a_key_that_is_no_unicode_costs_no_answer() -> None:
     body = b'{"\xff":1,"usage":{"prompt_tokens":3}}'
     assert usage_of(body) == Usage(3, 0)
-    assert with_cost(body, COST) == body
+    assert with_cost(body, COST).startswith(body[:-2] + b',"cost":0.000003500007,')
+    twice = b'{"\xff":{"prompt_tokens":3},"usage":{"prompt_tokens":3}}'
+    assert with_cost(twice, COST) == twice
+
+
+def test_all_but_the_cost_keeps_its_bytes() -> None:
+    before, after = b'{ "id": "a",\n"text":"{\\"prompt_tokens\\" :1}", "usage": {"prompt_tokens" :1', b'} ,"n":1.0 }\n'
+    spliced = with_cost(before + after, COST)
+    assert spliced.startswith(before + b',"cost":')
+    assert spliced.endswith(after)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"x":{"usage":{"prompt_tokens":1}},"usage":{"prompt_tokens":1}}',
+        b'{"usage":{"prompt_tokens":1},"x":{"usage":{"prompt_tokens":1}}}',
+        b'{"usage":{"prompt_tokens":1,"cost":7,"cost_details":null}}',
+        b'{"usage":{"prompt_tokens":1,"c\\u006fst":7}}',
+        b'{"usage":{}}',
+        b'{"usage":{ }}',
+    ],
+)
+def test_the_cost_is_put_where_it_belongs_once(body: bytes) -> None:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        assert len(pairs) == len(dict(pairs))
+        return dict(pairs)
+
+    read = json.loads(with_cost(body, COST), object_pairs_hook=once)
+    assert read["usage"]["cost"] == 0.000003500007
+    assert read.get("x") == json.loads(body).get("x")
 
 
 @pytest.mark.parametrize(
