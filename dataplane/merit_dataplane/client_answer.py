@@ -69,6 +69,21 @@ class FewWrites(RequestResponseCycle):
     _held = b""
     _events = False
 
+    async def receive(self) -> MutableMapping[str, Any]:  # type: ignore[override] # as RequestPath has it
+        """The next ASGI message: that of a short request whose body has come at once without waiting for it."""
+        if (
+            self.more_body
+            or not self.body
+            or self.flow.read_paused
+            or self.disconnected
+            or self.response_started
+            or self.waiting_for_100_continue
+        ):
+            return await super().receive()  # type: ignore[return-value]
+        body, self.body = bytes(self.body), bytearray()
+        self.message_event.clear()
+        return {"type": "http.request", "body": body, "more_body": False}
+
     async def send(self, message: MutableMapping[str, Any]) -> None:  # type: ignore[override] # as RequestPath has it
         """One ASGI message. Raises RuntimeError for a header that would break the answer's framing."""
         if self.flow.write_paused and not self.disconnected:

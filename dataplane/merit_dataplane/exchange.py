@@ -430,8 +430,8 @@ class Exchange:
             time=int((time.time() - duration) * 1000) / 1000,
             request=self.id,
             status=self.status or 500,
-            duration=round(duration, 4),
-            first_token=round(self.first_token, 4),
+            duration=_rounded(duration),
+            first_token=_rounded(self.first_token) if self.first_token else 0.0,
             error=self.error,
             consumer=self.consumer.key if self.consumer else "",
             route=self.route.key if self.route else "",
@@ -478,6 +478,11 @@ class Exchange:
                 line.list_cost, line.effective_cost = usd(self.listed), usd(self.cost.effective)
                 line.commitments = [stamped_draw(draw) for draw in self.draws]
         return line
+
+
+def _rounded(seconds: float) -> float:
+    """To a tenth of a millisecond; `round` takes five times as long."""
+    return int(seconds * 10_000 + 0.5) / 10_000
 
 
 def added(one: CostDetails, other: CostDetails) -> CostDetails:

@@ -137,7 +137,9 @@ def output_cost(rates: Rates, usage: Usage) -> int:
 
 def usd(pico: int) -> str:
     """Pico-dollars as an exact decimal string in USD, e.g. `0.000081`."""
+    if 0 < pico < PICO:
+        return "0." + f"{pico:012d}".rstrip("0")
     if pico <= 0:
         return "-" + usd(-pico) if pico else "0"
-    digits = f"{pico:013d}"
-    return f"{digits[:-12]}.{digits[-12:]}".rstrip("0").rstrip(".")
+    whole, rest = divmod(pico, PICO)
+    return f"{whole}.{rest:012d}".rstrip("0").rstrip(".")

@@ -42,8 +42,8 @@ class Itinerary:
     """Of one request. `now` is `loop.time()` at its start; without `rounds` nobody is asked again in the end."""
 
     __slots__ = (
-        "_ahead", "_behind", "_call", "_given_up", "_here", "_next", "_now", "_order", "_retries", "_rounds", "_tier",
-        "_tired", "_window", "failure", "hopeless", "refusal",
+        "_ahead", "_behind", "_call", "_given_up", "_here", "_next", "_now", "_order", "_retries", "_rounds", "_taken",
+        "_tier", "_tired", "_window", "failure", "hopeless", "refusal",
     )  # fmt: skip
 
     def __init__(
@@ -59,7 +59,9 @@ class Itinerary:
         self._given_up: set[Target | ProviderPlan] = set()
         self._behind: set[tuple[Target, str]] = set()
         """Asked before, on the way here."""
-        self._ahead = self._round()
+        self._ahead: Iterator[Stop] | None = None  # made by who looks beyond the first
+        self._taken = False
+        """The best candidate's first endpoint is not among those."""
         self._next: Stop | None = None
         self._here: Stop | None = None
         self._tired: list[Stop] = []
@@ -77,7 +79,7 @@ class Itinerary:
         here, self._here = self._here, None
         if here is not None:
             return here
-        stop = self._peek()
+        stop = self._peek() if self._taken or self._ahead is not None else self._first()
         self._next = None
         if stop is not None:
             return stop
@@ -148,7 +150,25 @@ class Itinerary:
         """The retry budget is used up: nobody is asked twice any more."""
         self._tired.clear()
 
+    def _first(self) -> Stop | None:
+        """The best candidate's first endpoint, where that is plain to see: nobody else is looked for then."""
+        bid = self._order[0] if self._order else None
+        if (
+            bid is None
+            or self._behind
+            or self._given_up
+            or self._window
+            or bid.target.chooses
+            or bid.standing is Standing.UNAVAILABLE
+            or bid.target.endpoints[0].circuit.open_until
+        ):
+            return self._peek()
+        self._taken = True
+        return Stop(bid, bid.target.endpoints[0])
+
     def _peek(self) -> Stop | None:
+        if self._ahead is None:
+            self._ahead = self._round()
         while True:
             if self._next is None:
                 self._next = next(self._ahead, None)
@@ -166,14 +186,16 @@ class Itinerary:
 
     def _round(self) -> Iterator[Stop]:
         later = []
-        now = self._now
+        now, taken = self._now, self._taken
         for bid in self._order:
             available = bid.standing is not Standing.UNAVAILABLE
             endpoints: Sequence[EndpointPlan] = bid.target.endpoints
             if bid.target.chooses and self._tier is not None and self._call is not None:
                 endpoints = chosen(bid.target, self._tier, self._call, now, getrandbits(32) % 10**6)
             for endpoint in endpoints:
-                if available and endpoint.circuit.open_until and endpoint.circuit.unavailable(now):
+                if taken:
+                    taken = False
+                elif available and endpoint.circuit.open_until and endpoint.circuit.unavailable(now):
                     later.append(Stop(bid, endpoint))
                 else:
                     yield Stop(bid, endpoint)

@@ -7,6 +7,7 @@ import msgspec
 from merit_crds.pricing import CostDetails, SpecialTokens, Usage, usd
 
 _encode = msgspec.json.Encoder().encode
+_USAGE = b'"usage"'
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -34,6 +35,9 @@ class _OutputDetails(msgspec.Struct):
     reasoning_tokens: int | float | None = None
     audio_tokens: int | float | None = None
     image_tokens: int | float | None = None
+
+
+_NO_INPUT, _NO_OUTPUT = _InputDetails(), _OutputDetails()
 
 
 class _Usage(msgspec.Struct):
@@ -107,7 +111,7 @@ def _reported(usage: _Usage, served: str) -> Usage | None:
     hit = usage.num_cached_tokens if usage.prompt_cache_hit_tokens is None else usage.prompt_cache_hit_tokens
     if of_input is None and of_output is None and not hit and total <= prompt + output:
         return Usage(prompt, output, service_tier=served)
-    of_input, of_output = of_input or _InputDetails(), of_output or _OutputDetails()
+    of_input, of_output = of_input or _NO_INPUT, of_output or _NO_OUTPUT
     cached = int(hit or 0) if of_input.cached_tokens is None else int(of_input.cached_tokens)
     written = int(of_input.cache_write_tokens or of_input.cache_creation_tokens or 0)
     reasoning = int(of_output.reasoning_tokens or 0)
@@ -118,7 +122,22 @@ def _reported(usage: _Usage, served: str) -> Usage | None:
         elif reasoning in {0, beyond}:  # xAI; Gemini, which doesn't name them
             reasoning = beyond
             output += beyond
-    return _classified(prompt, output, (cached, written, reasoning), of_input, of_output, served)
+    if reasoning or cached < 0 or written < 0 or _has_special(of_input, of_output):
+        return _classified(prompt, output, (cached, written, reasoning), of_input, of_output, served)
+    cached = min(prompt, cached)
+    written = min(prompt - cached, written)
+    return Usage(prompt - cached - written, output, cached, written, None, served)
+
+
+def _has_special(of_input: _InputDetails, of_output: _OutputDetails) -> bool:
+    return bool(
+        of_input.audio_tokens
+        or of_input.image_tokens
+        or of_input.cache_creation_token_details
+        or of_input.cached_tokens_details
+        or of_output.audio_tokens
+        or of_output.image_tokens
+    )
 
 
 def _classified(  # noqa: PLR0917 # what was reported, and what of it is certain
@@ -200,9 +219,12 @@ def _end_of_usage(body: bytes) -> int:
     0 where that can't be told at a glance. Raises ValueError for no JSON object, RecursionError.
     """
     usage = bytes(_given.decode(body).usage)
-    if usage[:1] != b"{" or b'"cost' in usage or b"\\" in usage or not usage[1:-1].strip() or body.count(usage) != 1:
-        return 0  # a text in the body is no other place where it may stand: there its quotes would be escaped
-    return body.index(usage) + len(usage) - 1
+    key = body.rfind(_USAGE)
+    at = body.find(b"{", key)
+    end = at + len(usage)
+    if key < 0 or body[at:end] != usage or b'"cost' in usage or b"\\" in usage or body.find(_USAGE, 0, key) >= 0:
+        return 0  # a text in the body is no other place where the word may stand: there its quotes would be escaped
+    return end - 1 if usage[1:-1].strip() else 0
 
 
 def _costs(cost: CostDetails) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
