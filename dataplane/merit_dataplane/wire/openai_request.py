@@ -89,13 +89,10 @@ class _Head(msgspec.Struct):
     response_format: _ResponseFormat | None = None
     models: msgspec.Raw = _ABSENT
     provider: msgspec.Raw = _ABSENT
-    tools: msgspec.Raw = _ABSENT
-    functions: msgspec.Raw = _ABSENT
-    messages: msgspec.Raw = _ABSENT
-    prompt: msgspec.Raw = _ABSENT
-    input: msgspec.Raw = _ABSENT
 
 
+_LONG = frozenset({"messages", "prompt", "input", "tools", "functions"})
+"""Fields that are kept as they are: most of a body, and passed over once is enough."""
 _head = msgspec.json.Decoder(_Head)
 
 
@@ -203,10 +200,9 @@ def parse(operation: Operation, body: bytes) -> Call:
 
     Raises RequestError (400) that names the field, when it is no JSON object or a field has the wrong type.
     """
-    head, fields = decoded(_head, body), decoded(_fields, body)
-    content = head.messages
-    if operation is not Operation.CHAT:
-        content = head.prompt if operation is Operation.COMPLETIONS else head.input
+    fields = decoded(_fields, body)
+    head = decoded(_head, _encode({name: value for name, value in fields.items() if name not in _LONG}))
+    content = fields.get(_INPUT[operation], _ABSENT)
     if not _present(content):
         name = _INPUT[operation]
         raise RequestError(400, f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name)
@@ -218,7 +214,8 @@ def parse(operation: Operation, body: bytes) -> Call:
     raw = bytes(content)
     stream = bool(head.stream) and operation is not Operation.EMBEDDINGS
     asked = head.stream_options is not None and bool(head.stream_options.include_usage)
-    features, media_bytes = _features(operation, head, stream=stream), 0
+    tools = fields.get("tools", _ABSENT)
+    features, media_bytes = _features(operation, head, fields, stream=stream), 0
     # messages of plain strings have no parts; a word in a text looks the same as a part of that type
     if operation is Operation.CHAT and raw.find(b"[", 1) > 0 and any(medium in raw for medium in _MEDIA_PARTS):
         media, media_bytes = _media(content)
@@ -228,18 +225,18 @@ def parse(operation: Operation, body: bytes) -> Call:
         model=model,
         stream=stream,
         wants_usage=asked or (head.usage is not None and bool(head.usage.include)),
-        input_tokens=max(1, (len(raw) + len(bytes(head.tools)) - media_bytes - _escaping(raw)) // BYTES_PER_TOKEN),
+        input_tokens=max(1, (len(raw) + len(bytes(tools)) - media_bytes - _escaping(raw)) // BYTES_PER_TOKEN),
         output_limit=max(0, head.max_completion_tokens or head.max_tokens or 0),
         choices=max(1, head.n or 1),
         features=features,
         fields=fields,
-        messages=head.messages,
+        messages=fields.get("messages", _ABSENT),
         service_tier="" if head.service_tier in STANDARD else head.service_tier or "",
         steering=steering,
     )
 
 
-def _features(operation: Operation, head: _Head, *, stream: bool) -> int:
+def _features(operation: Operation, head: _Head, fields: dict[str, msgspec.Raw], *, stream: bool) -> int:
     if operation is Operation.EMBEDDINGS:
         return int(Feature.EMBEDDINGS)
     bits = int(Feature.STREAMING) if stream else 0
@@ -247,7 +244,7 @@ def _features(operation: Operation, head: _Head, *, stream: bool) -> int:
         bits |= int(Feature.COMPLETIONS)
     if (head.n or 1) > 1:
         bits |= int(Feature.CHOICES)
-    if _present(head.tools) or _present(head.functions):
+    if _present(fields.get("tools", _ABSENT)) or _present(fields.get("functions", _ABSENT)):
         bits |= int(Feature.TOOLS)
         if head.parallel_tool_calls:
             bits |= int(Feature.PARALLEL_TOOLS)

@@ -198,7 +198,8 @@ def with_cost(body: bytes, cost: CostDetails, estimated: Usage | None = None) ->
     """
     try:
         if estimated is None and (at := _end_of_usage(body)):
-            return b"%b,%b%b" % (body[:at], b",".join(b'"%b":%b' % field for field in _costs(cost)), body[at:])
+            total, details = _costs(cost)
+            return b'%b,"cost":%b,"cost_details":%b%b' % (body[:at], total, details, body[at:])
         fields = _fields.decode(body)
     except (ValueError, RecursionError):
         return body
@@ -208,7 +209,8 @@ def with_cost(body: bytes, cost: CostDetails, estimated: Usage | None = None) ->
         counts = (estimated.input, estimated.all_output, estimated.input + estimated.all_output)
         for name, count in zip(("prompt_tokens", "completion_tokens", "total_tokens"), counts, strict=True):
             usage.setdefault(name, msgspec.Raw(b"%d" % count))
-    usage.update({name.decode(): msgspec.Raw(value) for name, value in _costs(cost)})
+    total, details = _costs(cost)
+    usage["cost"], usage["cost_details"] = msgspec.Raw(total), msgspec.Raw(details)
     fields["usage"] = msgspec.Raw(_encode(usage))
     return _encode(fields)
 
@@ -222,16 +224,19 @@ def _end_of_usage(body: bytes) -> int:
     key = body.rfind(_USAGE)
     at = body.find(b"{", key)
     end = at + len(usage)
-    if key < 0 or body[at:end] != usage or b'"cost' in usage or b"\\" in usage or body.find(_USAGE, 0, key) >= 0:
-        return 0  # a text in the body is no other place where the word may stand: there its quotes would be escaped
-    return end - 1 if usage[1:-1].strip() else 0
+    if key < 0 or body[at:end] != usage or b'"cost' in usage or b"\\" in usage or not usage[1:-1].strip():
+        return 0
+    # in a text its quotes would be escaped; and where one brace is left to be closed, it is no other object's
+    unique = body.count(b"}", end) == 1 or body.find(_USAGE, 0, key) < 0
+    return end - 1 if unique else 0
 
 
-def _costs(cost: CostDetails) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+def _costs(cost: CostDetails) -> tuple[bytes, bytes]:
+    """`cost` and `cost_details`."""
     total = usd(cost.total)
     effective = "" if cost.amortised is None else f',"effective_cost":{usd(cost.effective)}'
     details = (
         f'{{"upstream_inference_cost":{total},"upstream_inference_prompt_cost":{usd(cost.input)},'
         f'"upstream_inference_completions_cost":{usd(cost.output)}{effective}}}'
     )
-    return (b"cost", total.encode()), (b"cost_details", details.encode())
+    return total.encode(), details.encode()

@@ -285,7 +285,7 @@ def test_a_key_that_is_no_unicode_costs_no_answer() -> None:
     body = b'{"\xff":1,"usage":{"prompt_tokens":3}}'
     assert usage_of(body) == Usage(3, 0)
     assert with_cost(body, COST).startswith(body[:-2] + b',"cost":0.000003500007,')
-    twice = b'{"\xff":{"usage":{"prompt_tokens":3}},"usage":{"prompt_tokens":3}}'
+    twice = b'{"usage":{"prompt_tokens":3},"\xff":{"usage":{"prompt_tokens":3}}}'
     assert with_cost(twice, COST) == twice
 
 
