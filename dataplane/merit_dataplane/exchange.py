@@ -327,60 +327,51 @@ class Exchange:
 
     def close(self, ledger: Ledger, log: UsageLog | None) -> None:
         """Account and log."""
-        self.release()
+        if self.reserved is not None:
+            self.release()
         now = self.loop.time()
         duration = now - self.started
-        labels = (
-            self.target.labels
-            if self.target
-            else (self.route.key if self.route else "", self.tier.name if self.tier else "", "", "")
-        )
-        series = ledger.of((*labels, self.consumer.key if self.consumer else ""))
+        target, usage, cost = self.target, self.usage, self.cost
+        consumer = self.consumer.key if self.consumer else ""
+        if target is not None:
+            series = ledger.of((*target.labels, consumer))
+        else:
+            route, tier = self.route.key if self.route else "", self.tier.name if self.tier else ""
+            series = ledger.of((route, tier, "", "", consumer))
         series.statuses[self.status or 500] += 1
         series.duration.observe(duration)
         if self.first_token:
             series.first_token.observe(self.first_token)
         for lost in self.lost:
             ledger.lost[*lost.target.labels, lost.outcome] += lost.cost.total
-            owner = ledger.of((*lost.target.labels, self.consumer.key if self.consumer else ""))
-            _count(owner, lost.usage, lost.cost)
-        if self.usage is not None and self.cost is not None:
-            _count(series, self.usage, self.cost)
+            _count(ledger.of((*lost.target.labels, consumer)), lost.usage, lost.cost)
+        if usage is not None and cost is not None:
+            _count(series, usage, cost)
             if self.bid is not None:
-                series.expected_input_tokens += self.bid.input
-                series.expected_output_tokens += self.bid.output
-                expected = self.bid.marginal
-                series.expected_cost += expected
-                series.cost_error += abs(expected - self.cost.total)
+                self._compare(self.bid, usage, cost, series, now)
             series.estimated += self.estimated
-            self._correct(self.usage, now)
-            if self.target is not None and self.status == 200 and not self.is_part:
-                self._learn(self.target, self.usage, now)
-        if (
-            self.first_token and self.target is not None and not self.is_part and self.hedge != "won"
-        ):  # known of a stream that broke off, too
-            first = self.started + self.first_token - self.attempted
-            for measured in self._measured(self.target):
-                measured.first_token.observe(first, now)
+            if target is not None and self.status == 200 and not self.is_part:
+                self._learn(target, usage, now)
+        if target is not None and (self.first_token or self.error):
+            self._learn_of_stream(target, now)
         if self.status == CLIENT_GONE:
-            self._at_least(self.waits_for or self.target, now)
-        elif self.target is not None and self.error == f"stream_{Verdict.IDLE}":
-            for measured in self._measured(self.target):
-                measured.total.never(now)
+            self._at_least(self.waits_for or target, now)
         if log is not None or self.trace is not None:
-            self._tell(self._line(duration), log)
+            line = self._line(duration)
+            if log is not None:
+                log.write(line)
+            if self.trace is not None:
+                self.trace.end(line, self.call)
 
-    def _tell(self, line: UsageLine, log: UsageLog | None) -> None:
-        if log is not None:
-            log.write(line)
-        if self.trace is not None:
-            self.trace.end(line, self.call)
-
-    def _correct(self, usage: Usage, now: float) -> None:
-        """The provider's tokens per minute: what was expected of this request makes room for what it took."""
-        if self.target is not None and self.bid is not None:
-            expected = self.bid.input + self.bid.output
-            self.target.provider.account.used(usage.input + usage.all_output, expected, now)
+    def _compare(self, bid: Bid, usage: Usage, cost: CostDetails, series: Series, now: float) -> None:
+        """What was expected with what it was."""
+        input_tokens, output_tokens, expected = bid.input, bid.output, bid.marginal
+        series.expected_input_tokens += input_tokens
+        series.expected_output_tokens += output_tokens
+        series.expected_cost += expected
+        series.cost_error += abs(expected - cost.total)
+        # the provider's tokens per minute: what was expected of this request makes room for what it took
+        bid.target.provider.account.used(usage.input + usage.all_output, input_tokens + output_tokens, now)
 
     def _learn(self, target: Target, usage: Usage, now: float) -> None:
         learned, seconds = target.learned, now - self.attempted  # what others took before it is not its own
@@ -397,8 +388,18 @@ class Exchange:
                 learned.wrote(output_tokens, seconds, now)
         if self.hedge == "won":  # a hedge that is slow is never seen: what is seen says nothing of what is usual
             return
-        for measured in self._measured(target):
-            measured.total.observe(seconds, now)
+        learned.total.observe(seconds, now)
+        if self.endpoint is not None and self.endpoint.has_siblings:
+            learned.at(self.endpoint.circuit).total.observe(seconds, now)
+
+    def _learn_of_stream(self, target: Target, now: float) -> None:
+        if self.first_token and not self.is_part and self.hedge != "won":  # known of one that broke off, too
+            first = self.started + self.first_token - self.attempted
+            for measured in self._measured(target):
+                measured.first_token.observe(first, now)
+        if self.status != CLIENT_GONE and self.error == f"stream_{Verdict.IDLE}":
+            for measured in self._measured(target):
+                measured.total.never(now)
 
     def _measured(self, target: Target) -> tuple[Measured, ...]:
         """Whose latency the last attempt says something of: the candidate's, and that of one of several endpoints."""
@@ -435,7 +436,7 @@ class Exchange:
         line.route = self.route.key if self.route else ""
         line.tier = self.tier.name if self.tier else ""
         line.snapshot = self.tables.version[:12] if self.tables else ""
-        line.first_token = _rounded(self.first_token)
+        line.first_token = _rounded(self.first_token) if self.first_token else 0.0
         line.saved = usd(self.saved) if self.saved else ""
         if call is not None:
             line.operation, line.features = call.asked, listed(call.features)

@@ -24,7 +24,7 @@ from merit_dataplane.snapshots.tables import Headers, RoutePlan
 from merit_dataplane.stages.admission import Admission
 from merit_dataplane.stages.answers import Answers
 from merit_dataplane.stages.failover import Failover
-from merit_dataplane.stages.intake import authenticate, in_force, read_body
+from merit_dataplane.stages.intake import authenticate, not_ready, read_body
 from merit_dataplane.stages.places import Places
 from merit_dataplane.stages.ranking import ranked
 from merit_dataplane.stages.relay import Relay
@@ -136,7 +136,9 @@ class RequestPath:
         self, exchange: Exchange, scope: Scope, receive: Receive, send: Send, client: ClientDialect
     ) -> None:
         headers: Headers = scope["headers"]
-        tables = in_force(exchange)
+        tables = exchange.tables
+        if tables is None:
+            raise not_ready()
         consumer = exchange.consumer = authenticate(tables, headers)
         if self._turns.late:
             await self._turns.enter(consumer.key)

@@ -119,7 +119,8 @@ def cost_details(rates: Rates, usage: Usage) -> CostDetails:
             + special.audio_input * dear.audio_input
             + special.cached_audio_input * dear.cached_audio_input
         )
-    return CostDetails(input=of_input, output=output_cost(rates, usage), request=rates.request)
+    of_output = usage.output * rates.output if special is None else output_cost(rates, usage)
+    return CostDetails(of_input, of_output, rates.request)
 
 
 def output_cost(rates: Rates, usage: Usage) -> int:

@@ -76,7 +76,8 @@ class AccountLimits:
     def started(self) -> None:
         """A request goes out."""
         self.in_flight += 1
-        self.allowances.started()
+        if self.watched_until:  # else nothing is known that it could take from
+            self.allowances.started()
 
     def ended(self) -> None:
         """A request is over."""

@@ -63,8 +63,9 @@ class Guard:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.unwatch()
-        self._soon = None
+        self._receive = self._soon = None
+        if self._watcher is not None:
+            self.unwatch()
         if self._timer is not None:
             self._timer.cancel()
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+from collections.abc import MutableMapping
+from typing import Any
 
 from merit_dataplane.exchange import CLIENT_GONE, Exchange
 from merit_dataplane.overload.bodies import Bodies
@@ -16,8 +18,13 @@ _BODY_SECONDS = 60.0
 def in_force(exchange: Exchange) -> Tables:
     """The tables that this request keeps to its end. Raises RequestError (503) before there are any."""
     if exchange.tables is None:
-        raise RequestError(503, "This pod has no snapshot yet.", kind="server_error", headers=((b"retry-after", b"1"),))
+        raise not_ready()
     return exchange.tables
+
+
+def not_ready() -> RequestError:
+    """There are no tables yet."""
+    return RequestError(503, "This pod has no snapshot yet.", kind="server_error", headers=((b"retry-after", b"1"),))
 
 
 def authenticate(tables: Tables, headers: Headers) -> ConsumerPlan:
@@ -45,13 +52,19 @@ async def read_body(receive: Receive, limit: int, bodies: Bodies | None = None, 
     """
     message = await receive()  # the server ends a connection whose body doesn't begin
     if message["type"] == "http.request" and not message.get("more_body"):
-        body = _bounded(message.get("body", b""), limit)
+        body: bytes = message.get("body", b"")
+        if len(body) > limit:
+            raise _too_large(limit)
         if bodies is not None:
             bodies.take(len(body))
         return body
     for name, value in headers:
         if name == b"content-length" and int(value) > limit:  # the server has seen that it is a number
             raise _too_large(limit)
+    return await _read_on(message, receive, limit, bodies)
+
+
+async def _read_on(message: MutableMapping[str, Any], receive: Receive, limit: int, bodies: Bodies | None) -> bytes:
     pieces: list[bytes] = []
     size = 0
     try:

@@ -153,7 +153,9 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
     """
     target = made.bid.target
     provider, circuit = target.provider, made.endpoint.circuit
-    dialect = dialect_for(provider.dialect, made.call, target.features)
+    dialect = provider.dialect
+    if made.call.native is not None:
+        dialect = dialect_for(dialect, made.call, target.features)
     try:
         body = dialect.request(made.call, target.model_json, target.max_output_tokens)
     except (ValueError, RecursionError) as error:
@@ -168,7 +170,7 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
     made.began = loop.time()
     circuit.started(made.began)
     made.answer = made.spent = None
-    guard.limit(_until_head(made), Verdict.FIRST_BYTE)
+    guard.until(made.began + _until_head(made), Verdict.FIRST_BYTE)
     response, asking = None, False
     try:
         if authentication is not None:

@@ -18,12 +18,17 @@ def decoded(decoder: msgspec.json.Decoder[_T], body: bytes | msgspec.Raw) -> _T:
     """
     try:
         return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise RequestError(400, _words(str(error)), param=_param(str(error))) from None
-    except ValueError as error:
-        raise RequestError(400, f"The body is no JSON object: {error}") from None
-    except RecursionError:
-        raise RequestError(400, "The body is nested too deeply.") from None
+    except (ValueError, RecursionError) as error:
+        raise undecodable(error) from None
+
+
+def undecodable(error: ValueError | RecursionError) -> RequestError:
+    """The refusal (400) of a body that is no JSON object, or in which a field has the wrong type."""
+    if isinstance(error, msgspec.ValidationError):
+        return RequestError(400, _words(str(error)), param=_param(str(error)))
+    if isinstance(error, ValueError):
+        return RequestError(400, f"The body is no JSON object: {error}")
+    return RequestError(400, "The body is nested too deeply.")
 
 
 def unreadable(error: ValueError | RecursionError) -> RequestError:

@@ -8,7 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from merit_crds.pricing import STANDARD
-from merit_dataplane.wire.body import decoded
+from merit_dataplane.wire.body import undecodable
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.features import TOKENS_PER_MEDIUM, Feature
 from merit_dataplane.wire.steering import Steering, steered
@@ -179,10 +179,11 @@ class Call(msgspec.Struct, frozen=True):
                 return message.content or ""
         return ""
 
-    def body_for(self, model: msgspec.Raw) -> bytes:
+    def body_for(self, model: msgspec.Raw, _: int = 0) -> bytes:
         """The bytes for a provider: `model` is the JSON string of the model's name there."""
         fields = {**self.fields, "model": model}
-        self.ask_for_usage(fields)
+        if self.stream:
+            self.ask_for_usage(fields)
         for ours in OURS:
             fields.pop(ours, None)
         return _encode(fields)
@@ -200,8 +201,11 @@ def parse(operation: Operation, body: bytes) -> Call:
 
     Raises RequestError (400) that names the field, when it is no JSON object or a field has the wrong type.
     """
-    fields = decoded(_fields, body)
-    head = decoded(_head, _encode({name: value for name, value in fields.items() if name not in _LONG}))
+    try:
+        fields = _fields.decode(body)
+        head = _head.decode(_encode({name: value for name, value in fields.items() if name not in _LONG}))
+    except (ValueError, RecursionError) as error:
+        raise undecodable(error) from None
     content = fields.get(_INPUT[operation], _ABSENT)
     if not _present(content):
         name = _INPUT[operation]
