@@ -40,15 +40,15 @@ def create_app(
     api = _create_api(holder, client, path.max_body_bytes)
     _add_feedback(api, holder, recorder)
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
             if scope["method"] == "POST":
                 operation = _HOT.get(scope["path"])
                 if operation is not None:
-                    return await path.serve(scope, receive, send, operation)
+                    return path.serve(scope, receive, send, operation)
             if is_ours(scope["path"]):
-                return await desk.serve(scope, receive, send)
-        return await api(scope, receive, send)
+                return desk.serve(scope, receive, send)
+        return api(scope, receive, send)
 
     return app
 

@@ -142,7 +142,7 @@ class ClientConnection(HttpToolsProtocol):
         if cycle is not None:
             cycle.__class__ = FewWrites  # its task starts later; uvicorn has no setting for the class
             if self._answering is None or self._answering.response_complete:
-                self._answering = cast("FewWrites", cycle)
+                self._answering = cycle  # type: ignore[assignment] # it is one, since the line before
 
     def on_body(self, body: bytes) -> None:
         """The body has begun: from here on whoever reads it has a limit."""

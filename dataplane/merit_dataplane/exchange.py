@@ -346,12 +346,7 @@ class Exchange:
             ledger.lost[*lost.target.labels, lost.outcome] += lost.cost.total
             _count(ledger.of((*lost.target.labels, consumer)), lost.usage, lost.cost)
         if usage is not None and cost is not None:
-            _count(series, usage, cost)
-            if self.bid is not None:
-                self._compare(self.bid, usage, cost, series, now)
-            series.estimated += self.estimated
-            if target is not None and self.status == 200 and not self.is_part:
-                self._learn(target, usage, now)
+            self._account(usage, cost, series, now)
         if target is not None and (self.first_token or self.error):
             self._learn_of_stream(target, now)
         if self.status == CLIENT_GONE:
@@ -363,15 +358,21 @@ class Exchange:
             if self.trace is not None:
                 self.trace.end(line, self.call)
 
-    def _compare(self, bid: Bid, usage: Usage, cost: CostDetails, series: Series, now: float) -> None:
-        """What was expected with what it was."""
-        input_tokens, output_tokens, expected = bid.input, bid.output, bid.marginal
-        series.expected_input_tokens += input_tokens
-        series.expected_output_tokens += output_tokens
-        series.expected_cost += expected
-        series.cost_error += abs(expected - cost.total)
-        # the provider's tokens per minute: what was expected of this request makes room for what it took
-        bid.target.provider.account.used(usage.input + usage.all_output, input_tokens + output_tokens, now)
+    def _account(self, usage: Usage, cost: CostDetails, series: Series, now: float) -> None:
+        """What it was, beside what was expected."""
+        bid, target = self.bid, self.target
+        _count(series, usage, cost)
+        series.estimated += self.estimated
+        if bid is not None:
+            input_tokens, output_tokens, expected = bid.input, bid.output, bid.marginal
+            series.expected_input_tokens += input_tokens
+            series.expected_output_tokens += output_tokens
+            series.expected_cost += expected
+            series.cost_error += abs(expected - cost.total)
+            # the provider's tokens per minute: what was expected of this request makes room for what it took
+            bid.target.provider.account.used(usage.input + usage.all_output, input_tokens + output_tokens, now)
+        if target is not None and self.status == 200 and not self.is_part:
+            self._learn(target, usage, now)
 
     def _learn(self, target: Target, usage: Usage, now: float) -> None:
         learned, seconds = target.learned, now - self.attempted  # what others took before it is not its own

@@ -98,14 +98,14 @@ class RequestPath:
         await self._answers.close()
         await self.stems.close()
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send, operation: Operation) -> None:
+    def serve(self, scope: Scope, receive: Receive, send: Send, operation: Operation) -> Awaitable[None]:
         """One request, from its head to its account."""
         exchange, client = Exchange(self._holder.tables), CLIENTS[operation]
         if self._tracing is not None:
             exchange.trace = self._tracing.begin(scope["headers"], operation)
         if client.renders is not None:
             send = Rendering(send, exchange, client.renders)
-        await self._to_its_account(exchange, send, self._stages(exchange, scope, receive, send, client))
+        return self._to_its_account(exchange, send, self._stages(exchange, scope, receive, send, client))
 
     async def _to_its_account(self, exchange: Exchange, send: Send, stages: Awaitable[None]) -> None:
         self._ledger.in_flight += 1
@@ -195,7 +195,9 @@ class RequestPath:
                 exchange.status = CLIENT_GONE
                 return None
         await self._relay.whole(exchange, answer, call, send)
-        return self._taught(exchange, route, text_of(answer.body) if exchange.stemming is not None else "")
+        if exchange.stemming is not None:
+            self._taught(exchange, route, text_of(answer.body))
+        return None
 
     def _taught(self, exchange: Exchange, route: RoutePlan, text: str) -> None:
         if route.stems is not None and exchange.stemming is not None:

@@ -23,7 +23,6 @@ from merit_dataplane.upstream.attempt import Attempt, AttemptFailedError, Stream
 from merit_dataplane.upstream.client import UpstreamClient
 from merit_dataplane.wire.cache_marks import marked
 from merit_dataplane.wire.errors import RequestError
-from merit_dataplane.wire.openai_progress import Progress
 from merit_dataplane.wire.openai_request import Call
 
 Adapt = Callable[[Bid], Call | None]
@@ -158,10 +157,10 @@ class Failover:
         `joins`: the answer goes on from another one, so that only a stream will do; `alone`: no second is left.
         """
         bid, endpoint = stop.bid, stop.endpoint
-        mine = call if joins else marked(call, bid.warm.marks)
+        mine = call if joins or not bid.warm.marks else marked(call, bid.warm.marks)
         last = mine.stream and itinerary.is_last(stop)
         stem, begun = begun_for(exchange, bid, mine) if bid.stem and not joins else (None, mine)
-        made = Attempt(bid, endpoint, begun, partial(exchange.price, bid), Progress(), last=last, stem=stem)
+        made = Attempt(bid, endpoint, begun, partial(exchange.price, bid), last=last, stem=stem)
         account = bid.target.provider.account
         exchange.asks(bid, endpoint)
         account.started()

@@ -26,7 +26,6 @@ from merit_dataplane.upstream.client import UpstreamClient
 from merit_dataplane.upstream.spent import Spent
 from merit_dataplane.wire.cache_marks import marked
 from merit_dataplane.wire.errors import RequestError
-from merit_dataplane.wire.openai_progress import Progress
 from merit_dataplane.wire.openai_request import Call
 
 LEEWAY_SECONDS = 5.0
@@ -86,7 +85,7 @@ class Race:
         exchange, bid = self._exchange, stop.bid
         mine = marked(call, bid.warm.marks)
         last = mine.stream and self._itinerary.is_last(stop)
-        made = Attempt(bid, stop.endpoint, mine, partial(exchange.price, bid), Progress(), last=last)
+        made = Attempt(bid, stop.endpoint, mine, partial(exchange.price, bid), last=last)
         runner = Runner(self._client, exchange, stop, made, self._ends - exchange.loop.time())
         self._runners.append(runner)
         return runner

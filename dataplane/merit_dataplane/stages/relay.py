@@ -24,9 +24,10 @@ class Relay:
                 or Usage(exchange.bid.input if exchange.bid else call.input_tokens, output=max(1, len(body) // 8))
             )
             cost = exchange.book(usage, estimated=answer.usage is None)
-            extra.append((b"x-merit-cost", usd(cost.total).encode()))
+            total = usd(cost.total)
+            extra.append((b"x-merit-cost", total.encode()))
             if cost.amortised is not None:
                 extra.append((b"x-merit-effective-cost", usd(cost.effective).encode()))
             if answer.estimate is None:
-                body = with_cost(body, cost, usage if exchange.estimated else None)
+                body = with_cost(body, cost, usage if exchange.estimated else None, total=total)
         await self._responses.send(exchange, send, answer.status, body, tuple(extra))

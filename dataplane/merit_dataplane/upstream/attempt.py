@@ -67,7 +67,6 @@ class Attempt:
     call: Call
     price: Price
     """Of a stream's usage."""
-    progress: Progress
     last: bool
     """Nobody is left to go on to, so a first token is waited for as long as there is time."""
     traced: Mapping[str, str] | None = None
@@ -80,6 +79,8 @@ class Attempt:
     """What the provider's headers say of its rate limits."""
     answer: StreamedAnswer | None = None
     """What is read of a stream."""
+    progress: Progress | None = None
+    """What of it the client can have."""
     spent: Spent | None = None
     """Where it gave nothing to relay: what it costs all the same."""
 
@@ -169,7 +170,7 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
     loop = asyncio.get_running_loop()
     made.began = loop.time()
     circuit.started(made.began)
-    made.answer = made.spent = None
+    made.answer = made.progress = made.spent = None
     guard.until(made.began + _until_head(made), Verdict.FIRST_BYTE)
     response, asking = None, False
     try:
@@ -204,7 +205,7 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
 
 
 def _spent(made: Attempt, response: UpstreamResponse | None, error: BaseException, *, asking: bool) -> Spent | None:
-    if made.answer is not None:
+    if made.answer is not None and made.progress is not None:
         return spent.on_stream(made.bid, made.answer, made.progress)
     if response is not None:
         written = not made.call.stream and made.call.operation is not Operation.EMBEDDINGS
@@ -245,9 +246,11 @@ def _until_head(made: Attempt) -> float:
     """Seconds in which an answer has to begin."""
     target, circuit = made.bid.target, made.endpoint.circuit
     seconds = target.first_byte_seconds
-    if not made.call.stream:
-        return circuit.patience(seconds) + made.bid.output * target.per_token_seconds
-    return circuit.patience(seconds if made.last else min(seconds, target.first_token_wait))
+    if made.call.stream and not made.last:
+        seconds = min(seconds, target.first_token_wait)
+    if circuit.open_until:
+        seconds = circuit.patience(seconds)
+    return seconds if made.call.stream else seconds + made.bid.output * target.per_token_seconds
 
 
 async def _whole(response: UpstreamResponse, made: Attempt, dialect: Dialect, guard: Guard) -> Whole:
@@ -307,7 +310,7 @@ def _is_stream(response: UpstreamResponse, dialect: Dialect) -> bool:
 
 async def _open_stream(response: UpstreamResponse, made: Attempt, dialect: Dialect, guard: Guard) -> Stream:
     """Holds back what comes before the first token: who fails until then was never heard of."""
-    target, progress, circuit = made.bid.target, made.progress, made.endpoint.circuit
+    target, circuit = made.bid.target, made.endpoint.circuit
     loop = asyncio.get_running_loop()
     translator = made.answer = dialect.stream(made.call, target.model, made.price, int(time.time()))
     if made.last:
@@ -317,8 +320,8 @@ async def _open_stream(response: UpstreamResponse, made: Attempt, dialect: Diale
         guard.limit(max(0.0, wait), Verdict.FIRST_TOKEN)
     as_is: tuple[bytes, Usage | None] = (_EVENTS, None)
     if dialect.estimate is not None:
-        progress = made.progress = Unread()
         as_is = _kind(response), dialect.estimate(made.call, b"")
+    progress = made.progress = Progress() if dialect.estimate is None else Unread()
     rest, reading = response.chunks(), Reading(translator, progress)
     held = b""
     try:
@@ -346,21 +349,21 @@ async def _open_stream(response: UpstreamResponse, made: Attempt, dialect: Diale
 
 async def _streamed(response: UpstreamResponse, made: Attempt, dialect: Dialect, guard: Guard) -> Stream:
     """The stream of a whole answer: some vendors, and models that don't stream, give one whatever was asked for."""
-    translator = StreamTranslator(wants_usage=made.call.wants_usage, price=made.price)
+    translator, progress = StreamTranslator(wants_usage=made.call.wants_usage, price=made.price), Progress()
     guard.limit(made.bid.target.provider.total_seconds, Verdict.TOTAL)
     kind = response.header("content-type") or ""
     given = await response.read(MAX_ANSWER_BYTES) if kind.startswith("application/json") else b""
     try:
         body, usage = dialect.answer(given, made.call, made.bid.target.model, int(time.time()))
         events = stream_of(body, wants_usage=usage is not None)
-        held = made.progress.feed(translator.feed(events))
+        held = progress.feed(translator.feed(events))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         held = b""
-    if not translator.complete or not made.progress.finished:
+    if not translator.complete or not progress.finished:
         raise AttemptFailedError(Failure.MALFORMED, "asked for a stream, got another kind of answer")
     now = asyncio.get_running_loop().time()
     made.endpoint.circuit.answers(now, made.began, Kind.FIRST_ONE, now - made.began)
-    return Stream(response, held, _nothing(), Reading(translator, made.progress), translator, made.progress)
+    return Stream(response, held, _nothing(), Reading(translator, progress), translator, progress)
 
 
 async def _nothing() -> AsyncIterator[bytes]:

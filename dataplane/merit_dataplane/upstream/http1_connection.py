@@ -14,6 +14,20 @@ MAX_HEAD_BYTES = 64 * 1024
 _ONE_WRITE_BYTES = 64 * 1024
 _STALE_SECONDS = 1.0
 _MANY_PIECES = 16
+_MOST_NAMES, _LONGEST_NAME = 1024, 64
+
+
+class _Lower(dict[bytes, bytes]):
+    """Names of headers in lower case: the same few come again and again, and these have been hashed before."""
+
+    def __missing__(self, name: bytes) -> bytes:
+        made = name.lower()
+        if len(self) < _MOST_NAMES and len(name) < _LONGEST_NAME:
+            self[name] = made
+        return made
+
+
+_lower = _Lower()
 
 
 class Http1Connection(asyncio.Protocol):
@@ -221,7 +235,7 @@ class Http1Connection(asyncio.Protocol):
             self._interim = True
             fields.clear()
             return
-        response.headers = {name.lower(): fields[name] for name in reversed(fields)}  # the first one counts
+        response.headers = {_lower[name]: fields[name] for name in reversed(fields)}  # the first one counts
         fields.clear()
         response.status = status
         self._keep = self._parser.should_keep_alive()

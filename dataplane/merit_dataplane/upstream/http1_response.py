@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing
 from typing import Protocol
 
@@ -82,10 +82,9 @@ class Http1Response(UpstreamResponse):
 
     # ---- the task's side
 
-    async def head(self) -> None:
-        """Returns at the head, or with `error` set."""
-        if not self.status and not self.error:
-            await self._wait(_AT_HEAD)
+    def head(self) -> Awaitable[None]:
+        """Waits for the head, or until `error` is set."""
+        return self._wait(_AT_HEAD)
 
     def header(self, name: str) -> str | None:
         """See UpstreamResponse."""
@@ -184,6 +183,8 @@ class Http1Response(UpstreamResponse):
             source.more()
 
     async def _wait(self, above: int) -> None:
+        if self.error or (above == _AT_HEAD and self.status):
+            return
         self._wake_above = above
         self._waiter = waiter = self._loop.create_future()
         try:

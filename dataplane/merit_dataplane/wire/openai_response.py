@@ -188,18 +188,18 @@ def decoded(body: bytes) -> dict[str, msgspec.Raw] | None:
         return None
 
 
-def with_cost(body: bytes, cost: CostDetails, estimated: Usage | None = None) -> bytes:
+def with_cost(body: bytes, cost: CostDetails, estimated: Usage | None = None, *, total: str = "") -> bytes:
     """The body with `usage.cost` (USD) and `usage.cost_details`; every other field keeps its bytes.
 
     `effective_cost` is there where commitments cover the model: the cost with its share of what is paid in any case.
 
     `estimated` is what was booked where the provider reported nothing: SDKs refuse a `usage` without its counts.
-    A body with a key that is no UTF-8 stays as it is.
+    A body with a key that is no UTF-8 stays as it is. `total`: the cost in USD, where it has been written already.
     """
+    total = total or usd(cost.total)
     try:
         if estimated is None and (at := _end_of_usage(body)):
-            total, details = _costs(cost)
-            return b'%b,"cost":%b,"cost_details":%b%b' % (body[:at], total, details, body[at:])
+            return b'%b,"cost":%b,"cost_details":%b%b' % (body[:at], total.encode(), _details(cost, total), body[at:])
         fields = _fields.decode(body)
     except (ValueError, RecursionError):
         return body
@@ -209,8 +209,7 @@ def with_cost(body: bytes, cost: CostDetails, estimated: Usage | None = None) ->
         counts = (estimated.input, estimated.all_output, estimated.input + estimated.all_output)
         for name, count in zip(("prompt_tokens", "completion_tokens", "total_tokens"), counts, strict=True):
             usage.setdefault(name, msgspec.Raw(b"%d" % count))
-    total, details = _costs(cost)
-    usage["cost"], usage["cost_details"] = msgspec.Raw(total), msgspec.Raw(details)
+    usage["cost"], usage["cost_details"] = msgspec.Raw(total.encode()), msgspec.Raw(_details(cost, total))
     fields["usage"] = msgspec.Raw(_encode(usage))
     return _encode(fields)
 
@@ -231,12 +230,9 @@ def _end_of_usage(body: bytes) -> int:
     return end - 1 if unique else 0
 
 
-def _costs(cost: CostDetails) -> tuple[bytes, bytes]:
-    """`cost` and `cost_details`."""
-    total = usd(cost.total)
+def _details(cost: CostDetails, total: str) -> bytes:
     effective = "" if cost.amortised is None else f',"effective_cost":{usd(cost.effective)}'
-    details = (
+    return (
         f'{{"upstream_inference_cost":{total},"upstream_inference_prompt_cost":{usd(cost.input)},'
         f'"upstream_inference_completions_cost":{usd(cost.output)}{effective}}}'
-    )
-    return total.encode(), details.encode()
+    ).encode()
