@@ -1,9 +1,11 @@
 """What recorded exchanges of real vendors are after Merit: read by the official SDKs. Writes docs/fidelity.md.
 
 .venv/bin/python bench/fidelity.py [--no-node] [--output docs/fidelity.md]
+    [--cassettes DIR] [--chunkings random,whole]
 
-Reads ../shared/data/cassettes, or the extracts in tests/cassettes. Exits with 1 when a client heard something else than
-the vendor said.
+Reads ../shared/data/cassettes, or the extracts in tests/cassettes. Others in the same form, an `index.csv` beside them,
+are read with `--cassettes`; no page is written of those unless `--output` says where. Exits with 1 when a client heard
+something else than the vendor said.
 """
 
 import argparse
@@ -20,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # modules are bench.something
 
 from tests.fidelity.compare import said_by  # noqa: E402
-from tests.fidelity.exchanges import Exchange, exchanges  # noqa: E402
+from tests.fidelity.exchanges import ALL, Exchange, exchanges  # noqa: E402
 from tests.fidelity.features import FEATURES, KEPT, LEFT_OUT, MAPPED, WRONG, judged  # noqa: E402
 from tests.fidelity.matrix import Outcome, cases, outcomes  # noqa: E402
 from tests.fidelity.node_clients import node_process  # noqa: E402
@@ -157,11 +159,13 @@ def _shape(path: str) -> str:
     return "/".join("…" if len(part) > 30 or part.startswith("<") else part for part in parts)
 
 
-async def run(*, node: bool) -> tuple[list[Exchange], list[Exchange], dict[str, list[Outcome]]]:
+async def run(
+    folder: Path, *, node: bool, chunkings: Sequence[str] = ()
+) -> tuple[list[Exchange], list[Exchange], dict[str, list[Outcome]]]:
     """All exchanges, and what came of them by language."""
-    every = exchanges()
+    every = exchanges(folder)
     served = [exchange for exchange in every if exchange.kind is not None]
-    found = {"Python": await outcomes(served, cases(served))}
+    found = {"Python": await outcomes(served, cases(served, chunkings=chunkings))}
     if node:
         folder = await asyncio.to_thread(node_with, "clients-node", ROOT / "tests/sdk/clients/node")
         wanted = [case for case in cases(served) if case.chunking == ("random" if case.exchange.streamed else "whole")]
@@ -174,12 +178,20 @@ def main() -> int:
     """The program."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--no-node", action="store_true", help="only Python's SDKs")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs/fidelity.md")
+    parser.add_argument("--output", type=Path, help="default: docs/fidelity.md, none with --cassettes")
+    parser.add_argument("--cassettes", type=Path, help="another folder of recorded exchanges")
+    parser.add_argument("--chunkings", default="", help="only these, by comma: whole, events, random, bytes, gzip")
     options = parser.parse_args()
+    if options.cassettes is not None and not (options.cassettes / "index.csv").exists():
+        parser.error(f"{options.cassettes}: no index.csv")
+    output = options.output or (None if options.cassettes or options.chunkings else ROOT / "docs/fidelity.md")
     warnings.simplefilter("ignore", UserWarning)  # pydantic's, of blocks that an SDK doesn't know
     began = time.monotonic()
-    served, unserved, found = asyncio.run(run(node=not options.no_node and shutil.which("npm") is not None))
-    options.output.write_text(page(served, unserved, found))
+    node = not options.no_node and shutil.which("npm") is not None
+    chunkings = tuple(filter(None, options.chunkings.split(",")))
+    served, unserved, found = asyncio.run(run(options.cassettes or ALL, node=node, chunkings=chunkings))
+    if output is not None:
+        output.write_text(page(served, unserved, found))
     wrong = [one for outcomes_ in found.values() for one in outcomes_ if one.differences]
     for one in wrong:
         print(one.case.exchange.name, one.case.endpoint, one.case.chunking, *one.differences)

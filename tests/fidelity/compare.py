@@ -59,7 +59,7 @@ def differences(exchange: Exchange, endpoint: str, said: Said, heard: Heard) -> 
         raise AssertionError("it is not served")
     if exchange.fails:
         return error_differences(exchange, endpoint, said, heard)
-    if said.error:
+    if said.error and not any(turn.stop for turn in said.turns):  # after the end it is none
         return stream_error_differences(said, heard)
     if heard.exception:
         return [f"{heard.exception} {heard.status}: {str(heard.error.get('message'))[:200]}"]

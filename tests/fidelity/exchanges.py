@@ -74,7 +74,7 @@ _SERVED: tuple[tuple[str, str, str], ...] = (
     (r"(?P<base>(?!.*/organization/usage).*)/completions", "OpenAI", "completions"),
     (r"(?P<base>.*)/responses", "OpenAI", "responses"),
     (r"(?P<base>.*)/moderations", "OpenAI", "moderations"),
-    (r"(?P<base>.*)/messages", "Anthropic", _MESSAGES),
+    (r"(?P<base>(?!.*/threads/).*)/messages", "Anthropic", _MESSAGES),
     (r"(?P<base>.*)/messages/count_tokens", "Anthropic", "count_tokens"),
     (r"(?P<base>.*)/publishers/google/models/[^/:]+:generateContent", "VertexGemini", _CHAT),
     (r"(?P<base>.*)/publishers/google/models/[^/:]+:(?P<streamed>streamGenerateContent)", "VertexGemini", _CHAT),
@@ -101,6 +101,7 @@ _NOT_SERVED: tuple[tuple[str, str], ...] = (
     (r".*/models/.*/(predictions|versions).*", "Replicate's own API"),
     (r".*/models(/.*)?", "Merit lists the models of its routes by itself"),
     (r".*/files(/.*)?", "a file"),
+    (r".*/(threads|assistants)(/.*)?", "the store of Assistants"),
     (r".*/cachedContents(/.*)?", "Gemini's own cache objects"),
 )
 _UNRECORDED = {
@@ -128,14 +129,14 @@ def kind_of(method: str, path: str, body: bytes) -> tuple[Kind | None, str]:
     return None, why
 
 
-def exchanges(*, extracts: bool = False) -> list[Exchange]:
-    """All that are at hand, or the repository's own; in a fixed order."""
+def exchanges(folder: Path = ALL, *, extracts: bool = False) -> list[Exchange]:
+    """All in a folder with an `index.csv`, or the repository's own where there is none; in a fixed order."""
     found = {path.name: path for path in sorted(EXTRACTS.glob("*/*.json"))}
     told: dict[str, dict[str, str]] = {}
-    if not extracts and (ALL / "index.csv").exists():
-        with (ALL / "index.csv").open(newline="") as index:
+    if not extracts and (folder / "index.csv").exists():
+        with (folder / "index.csv").open(newline="") as index:
             rows = list(csv.DictReader(index))
-        found = {row["file"]: ALL / row["file"] for row in rows}
+        found = {row["file"]: folder / row["file"] for row in rows}
         told = {row["file"]: row for row in rows}
     return [_read(path, told.get(name, {})) for name, path in found.items()]
 

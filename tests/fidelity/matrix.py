@@ -38,7 +38,8 @@ class Case:
         """Whom it goes to: an account that has failed is left alone, so each error has one of its own."""
         exchange = self.exchange
         troubles = exchange.fails or b'"error":{' in exchange.body or b"exception-type" in exchange.body
-        return Stock(exchange, f"{self.place}-{self.endpoint}-{self.chunking}" if troubles else "")
+        alone = f"{self.place}-{self.endpoint}-{self.chunking}".replace("_", "-")
+        return Stock(exchange, alone if troubles else "")
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ def recorded_request(exchange: Exchange, endpoint: str, model: str, mark: str) -
         return None
     if endpoint == "responses" and (_OURS_TO_REFUSE & asked.keys() or "item_reference" in str(asked.get("input"))):
         return None
+    if "models" in asked or "provider" in asked:
+        return None  # whom OpenRouter is to ask: Merit reads it as whom it is to ask itself
     body = copy.deepcopy(asked) | {"model": model}
     if endpoint == "embeddings":
         body.setdefault("encoding_format", _encoding(exchange))

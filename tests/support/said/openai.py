@@ -89,7 +89,7 @@ def _add(turn: Turn, message: Fields, streamed: dict[int, Fields] | None) -> Non
             known = streamed[index] = {"id": call.get("id"), "name": "", "arguments": ""}
         known["name"] = known["name"] or called.get("name") or ""
         known["arguments"] += called.get("arguments") or ""
-    if message.get("function_call"):
+    if (message.get("function_call") or {}).get("name"):
         turn.calls.append((message["function_call"]["name"], read(message["function_call"].get("arguments"))))
 
 
