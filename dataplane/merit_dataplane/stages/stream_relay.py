@@ -205,7 +205,8 @@ class _Part:
         made.endpoint.circuit.succeeded(self._exchange.loop.time(), made.began)
         guard.unwatch()
         guard.limit(CLIENT_STALL_SECONDS, Verdict.CLIENT_GONE)
-        end = b"" if answer.translator.complete else _DONE
+        ended = answer.translator.complete and not answer.progress.broken  # else the vendor's mark was held back
+        end = b"" if ended else _DONE
         await send({"type": "http.response.body", "body": end})
         if answer.translator.complete:
             await _drain(answer, guard)

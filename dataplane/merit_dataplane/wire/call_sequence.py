@@ -56,7 +56,7 @@ class CallSequence:
     def feed(self, part: CallPart) -> list[Step]:
         """What can be told after this part."""
         called = part.function
-        if part.custom is not None:
+        if part.custom is not None and not (called and called.name):  # Snowflake writes an empty one beside a function
             called = Function(part.custom.name, part.custom.input)
         name = (called and called.name) or ""
         call = self._of(part, name)

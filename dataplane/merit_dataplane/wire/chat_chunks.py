@@ -75,6 +75,12 @@ class Delta(msgspec.Struct):
         return spoken or thought_of(self.content)
 
 
+def called_before(delta: Delta) -> tuple[CallPart, ...]:
+    """The older `function_call` as the call that it is. Snowflake writes an empty one beside a text."""
+    called = delta.function_call
+    return (CallPart(index=0, function=called),) if called is not None and (called.name or called.arguments) else ()
+
+
 class Choice(msgspec.Struct):
     """A choice of a chunk."""
 

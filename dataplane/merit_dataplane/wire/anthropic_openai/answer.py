@@ -76,7 +76,7 @@ def _reason(choice: dict[str, Any], message: dict[str, Any], stopped: str | None
         return "stop_sequence"
     if message.get("refusal") and not message.get("content"):
         return "refusal"
-    calls = bool(message.get("tool_calls") or message.get("function_call"))
+    calls = bool(given_calls(message))
     return stop_reason(choice.get("finish_reason"), choice.get("native_finish_reason"), calls=calls)
 
 
@@ -164,7 +164,8 @@ def given_calls(message: dict[str, Any]) -> list[dict[str, Any]]:
     """Its tool calls, and the older `function_call`."""
     given = message.get("tool_calls")
     calls = [call for call in given if isinstance(call, dict)] if isinstance(given, list) else []
-    if isinstance(message.get("function_call"), dict):
+    called = message.get("function_call")
+    if isinstance(called, dict) and called.get("name"):  # Snowflake writes an empty one beside a text
         calls.append({"function": message["function_call"]})
     return calls
 
@@ -180,7 +181,7 @@ def _calls(message: dict[str, Any]) -> list[Block]:
 
 def _call(call: dict[str, Any], place: int) -> Block:
     called = call.get("function") or {}
-    if isinstance(call.get("custom"), dict):
+    if isinstance(call.get("custom"), dict) and not called.get("name"):
         called = {"name": call["custom"].get("name"), "arguments": _encode({"input": call["custom"].get("input")})}
     name = str(called.get("name") or "")
     return {

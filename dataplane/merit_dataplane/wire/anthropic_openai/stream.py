@@ -13,7 +13,17 @@ from merit_dataplane.wire.anthropic_openai.answer import citations, own_block, s
 from merit_dataplane.wire.anthropic_openai.errors import error_event
 from merit_dataplane.wire.anthropic_openai.usage import message_usage, stop_reason
 from merit_dataplane.wire.call_sequence import Begun, CallSequence, Ended, More, Step
-from merit_dataplane.wire.chat_chunks import ABSENT, DONE, Choice, Delta, chunk_of, own_event, signed, told
+from merit_dataplane.wire.chat_chunks import (
+    ABSENT,
+    DONE,
+    Choice,
+    Delta,
+    called_before,
+    chunk_of,
+    own_event,
+    signed,
+    told,
+)
 from merit_dataplane.wire.delta_lists import unplaced
 from merit_dataplane.wire.openai_anthropic.answer import FORMAT
 from merit_dataplane.wire.openai_response import usage_of
@@ -126,7 +136,7 @@ class MessageStream:
                 self._cited.setdefault(name, []).extend(given)
         for detail in signed(delta.extra_content, ""):
             out += self._thinks(detail)
-        for part in delta.tool_calls or ():
+        for part in (*(delta.tool_calls or ()), *called_before(delta)):
             name = (part.function and part.function.name) or ""
             for detail in signed(part.extra_content, tool_id(part.id, name, self._calls.count)):
                 out += self._thinks(detail)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from merit_dataplane.wire.call_sequence import Begun, CallSequence, Ended, More, Step
-from merit_dataplane.wire.chat_chunks import Delta, signed
+from merit_dataplane.wire.chat_chunks import Delta, called_before, signed
 from merit_dataplane.wire.responses_openai.events import Events
 from merit_dataplane.wire.sealed import Detail, seal
 
@@ -55,7 +55,7 @@ class Output:
             out += self._cites(annotation)
         for detail in signed(delta.extra_content, ""):
             out += self._thinks(detail)
-        for part in delta.tool_calls or ():
+        for part in (*(delta.tool_calls or ()), *called_before(delta)):
             for detail in signed(part.extra_content, part.id or ""):
                 out += self._thinks(detail)
             out += self._steps(self._calls.feed(part))

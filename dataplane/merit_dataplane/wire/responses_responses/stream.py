@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from merit_crds.pricing import CostDetails, Usage
+from merit_dataplane.wire.chat_chunks import DONE
 from merit_dataplane.wire.errors import error_body
 from merit_dataplane.wire.openai_request import Call
 from merit_dataplane.wire.openai_response import usage_of, with_cost
@@ -58,15 +59,15 @@ class PassedStream:
 
     def feed(self, data: bytes) -> bytes:
         """A chat's bytes for the vendor's next ones. Raises MalformedStreamError."""
-        return b"".join(
-            [event_beside(self._translated(event), event, closed=True) for event in self._reader.feed(data)]
-        )
+        return b"".join([self._beside(event) for event in self._reader.feed(data)])
 
     def finish(self) -> bytes:
         """What is left when the vendor's bytes have ended."""
         return b"".join([self._beside(event) for event in self._reader.finish()])
 
     def _beside(self, event: bytes) -> bytes:
+        if event == DONE:
+            return b""  # OpenRouter's end of a chat, after the response's own
         return event_beside(self._translated(event), event, closed=True)
 
     def _translated(self, data: bytes) -> bytes:  # noqa: PLR0911 # one for each kind of event
