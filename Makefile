@@ -97,6 +97,9 @@ cache-replay: setup ## Replay a support desk against the exact cache, write docs
 stems-replay: setup ## Replay a support desk against stems, write docs/stems-replay.md; ARGS='--passes 5'
 	$(BIN)/python bench/stems_replay.py $(ARGS)
 
+semantic-replay: setup ## What a semantic layer saves and gets wrong, with a real embedding model, write docs/semantic-replay.md
+	$(BIN)/python bench/semantic_replay.py $(ARGS)
+
 price-cut: setup ## Cut prices under load on a real Kubernetes, write docs/price-cut.md
 	$(BIN)/python bench/price_cut.py $(ARGS)
 

@@ -47,6 +47,8 @@ class Reason(StrEnum):
     """No ProviderPricing prices this model of this provider; an unknown price is never taken for zero."""
     ROUTE_NOT_FOUND = "RouteNotFound"
     """There is no such ModelRoute, or it is not served."""
+    NO_EMBEDDINGS = "NoEmbeddings"
+    """The ModelRoute that should make embeddings has no candidate whose price list says Embeddings."""
     REF_NOT_PERMITTED = "RefNotPermitted"
     """The named resource is in another namespace, and its allowedNamespaces does not have this one."""
     PROGRAMMED = "Programmed"

@@ -186,6 +186,9 @@ class UsageLine(msgspec.Struct, omit_defaults=True):
         msgspec.Meta(description="About so many of the answer's first tokens came from a stem: sent, not generated."),
     ] = 0
     expected_cost: Annotated[Money, msgspec.Meta(description="What it was expected to cost, in USD.")] = ""
+    similarity: Annotated[
+        float, msgspec.Meta(ge=0, le=1, description="Of the other question whose answer it got; 0: it got its own.")
+    ] = 0.0
     saved: Annotated[Money, msgspec.Meta(description="What a cache hit would have cost, in USD.")] = ""
     billed_at: Annotated[
         Seconds,

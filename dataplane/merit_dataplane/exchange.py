@@ -107,7 +107,8 @@ class Exchange:
         "attempted", "attempts", "bid", "billed_at", "body_bytes", "byline", "cache", "call", "charge", "consumer",
         "cost", "draws", "endpoint", "error", "estimated", "failures", "first_token", "flown", "forced_tier", "grant",
         "hedge", "id", "late", "limits", "listed", "loop", "lost", "lost_cost", "mid_stream", "placement", "prefix",
-        "reserved", "route", "saved", "started", "state_budget", "status", "stemming", "tables", "target", "tier",
+        "reserved", "route", "saved", "similarity", "started", "state_budget", "status", "stemming", "tables", "target",
+        "tier",
         "trace", "usage", "waits_for",
     )  # fmt: skip
 
@@ -151,6 +152,7 @@ class Exchange:
         self.flown: Exchange | None = None
         """The call that was made for this request and all like it: that one's account is this one's."""
 
+        self.similarity = 0.0  # of another question whose answer it got
         self.first_token = self.billed_at = self.attempted = 0.0
         """`loop.time()` at which the last attempt began; 0 before the first."""
         self.waits_for: Target | None = None
@@ -443,6 +445,8 @@ class Exchange:
             line.operation, line.features = call.asked, listed(call.features)
             line.expected_input_tokens, line.output_limit = call.input_tokens, call.output_limit
             line.choices = call.choices
+        if self.similarity:
+            line.similarity = round(self.similarity, 4)
         if target is not None:
             line.provider, line.model = target.name
             line.price_list, line.price_version = target.price_list, target.price_version

@@ -7,6 +7,7 @@ A request takes the tables of one snapshot at its start and keeps them: a push n
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ class RequestPath:
     ):
         self._holder, self._ledger, self._log, self.max_body_bytes = holder, ledger, log, max_body_bytes
         self._responses, self._admission, self._tracing = responses, admission, tracing
-        self._answers = Answers(cache, ledger, self._responses, shared_cache)
+        self._answers = Answers(cache, ledger, self._responses, shared_cache, self._aside)
         state = shared_cache.state if shared_cache is not None else None
         self.stems = Stems(stems, ledger, self._answers.purges, state)
         self._failover = Failover(client, ledger, places)
@@ -161,6 +162,39 @@ class RequestPath:
             await self._to_its_account(flown, send, answer)
 
         return await self._answers.serve(wanted, exchange, receive, send, go)
+
+    async def _aside(self, exchange: Exchange, route: RoutePlan, call: Call, receive: Receive, send: Send) -> None:
+        """A call that a request's stage makes for it: cached, priced and accounted as any other of its consumer's."""
+        if exchange.consumer is None:
+            raise AssertionError("somebody has asked for it")
+        exchange.route, exchange.call = route, call
+        wanted = self._answers.wanted(exchange, route, call, exchange.consumer, ())
+
+        async def go(flown: Exchange, receive: Receive, send: Send) -> None:
+            await self._to_its_account(flown, send, self._charged(flown, route, call, receive, send))
+
+        if wanted is None:
+            return await go(exchange, receive, send)
+        return await self._to_its_account(exchange, send, self._answers.serve(wanted, exchange, receive, send, go))
+
+    async def _charged(self, exchange: Exchange, route: RoutePlan, call: Call, receive: Receive, send: Send) -> None:
+        """Dispatch, attempt, relay. It is none of the consumer's requests, but takes of its tokens and budgets."""
+        account = exchange.consumer.account if exchange.consumer is not None else None
+        try:
+            with Guard(receive, total_seconds=route.total_seconds) as guard:
+                try:
+                    order = ranked(exchange, route, call, (), self._ledger)
+                    served = await self._failover.first_answer(exchange, order, route, call, guard)
+                except asyncio.CancelledError:
+                    guard.forgive()
+                    exchange.status = CLIENT_GONE
+                    return
+            if isinstance(served.answer, Stream):
+                raise AssertionError("no stream was asked for")
+            await self._relay.whole(exchange, served.answer, call, send)
+        finally:
+            if account is not None:
+                account.charge(*exchange.paid(), exchange.loop.time(), time.time())
 
     async def _answer(  # noqa: PLR0917 # the stages' own order
         self,

@@ -50,6 +50,7 @@ BEYOND_A_SCHEMA = (
     "after starts",
     "at least 1m",
     "count neither",
+    "is this route itself",
 )
 """What only compile can know: words of its problems."""
 

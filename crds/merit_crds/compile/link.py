@@ -53,6 +53,7 @@ class Linker:
         pricings = self._linked("ProviderPricing", PricingEntry, lambda i, e: self._pricing(i, e, providers))
         priced = {(p.provider, model) for p in pricings.values() for model in p.models}
         routes = self._linked("ModelRoute", RouteEntry, lambda i, e: self._route(i, e, providers, priced))
+        routes = self._with_embeddings(routes, pricings)
         consumers = self._linked("Consumer", ConsumerEntry, lambda i, e: self._consumer(i, e, routes))
         return Snapshot(format=format_, providers=providers, pricings=pricings, routes=routes, consumers=consumers)
 
@@ -129,6 +130,32 @@ class Linker:
                     self._miss(owner, why[0], f"spec.tiers[{t}].candidates[{c}]: {why[1]}")
             tiers.append(msgspec.structs.replace(tier, candidates=tuple(usable)))
         return msgspec.structs.replace(entry, tiers=tuple(tiers))
+
+    def _with_embeddings(
+        self, routes: Mapping[str, RouteEntry], pricings: Mapping[str, PricingEntry]
+    ) -> dict[str, RouteEntry]:
+        """Who asks for the semantic layer and names nobody that makes embeddings goes without it."""
+        asking = {key: entry.semantic.embeddings for key, entry in routes.items() if entry.semantic is not None}
+        linked = dict(routes)
+        if not asking:
+            return linked
+        embed = {
+            (pricing.provider, model)
+            for pricing in pricings.values()
+            for model, price in pricing.models.items()
+            if "Embeddings" in price.capabilities
+        }
+        for key, named in asking.items():
+            if named not in routes:
+                why = Reason.ROUTE_NOT_FOUND, f"there is no usable ModelRoute {named}"
+            elif not any((c.provider, c.model) in embed for tier in routes[named].tiers for c in tier.candidates):
+                why = Reason.NO_EMBEDDINGS, f"no candidate of ModelRoute {named} has the capability Embeddings"
+            else:
+                continue
+            owner = ResourceId("ModelRoute", *key.split("/", 1))
+            self._miss(owner, why[0], f"spec.cache.semantic.embeddings: {why[1]}")
+            linked[key] = msgspec.structs.replace(routes[key], semantic=None)
+        return linked
 
     def _why_not(
         self, owner: ResourceId, provider: str, model: str, providers: Mapping[str, ProviderEntry], priced: Prices

@@ -21,6 +21,7 @@ from merit_crds.snapshot.model import (
     PricingEntry,
     ProviderEntry,
     RouteEntry,
+    Semantic,
     Stems,
     Tier,
     TierCondition,
@@ -37,6 +38,7 @@ from merit_crds.v1alpha1 import (
 )
 from merit_crds.v1alpha1.fields import ObjectRef, milliseconds
 from merit_crds.v1alpha1.retry import HedgingPolicy, RetryPolicy
+from merit_crds.v1alpha1.semantic import SemanticCache
 from merit_crds.v1alpha1.stems import StemsCache
 
 Entry: TypeAlias = ProviderEntry | PricingEntry | RouteEntry | ConsumerEntry
@@ -130,6 +132,10 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
         problems += _pattern_problems(t, tier)
         refs = [f"{_key(c.provider, resource.id.namespace)} {c.model}" for c in tier.candidates]
         problems += duplicates.twice(refs, ("spec", "tiers", t, "candidates"), "candidate")
+    alike = spec.cache.semantic if spec.cache else None
+    if alike is not None and alike.embeddings == resource.id.name:
+        path = ("spec", "cache", "semantic", "embeddings")
+        problems.append(Problem(path=path, reason="is this route itself: name another", value=shown(alike.embeddings)))
     if problems:
         return tuple(problems)
     timeouts, typical, exact = spec.timeouts, spec.typical_request, spec.cache.exact if spec.cache else None
@@ -150,6 +156,7 @@ def _route(resource: Resource, spec: ModelRouteSpec) -> Entry | tuple[Problem, .
         cache_generation=(exact and exact.generation) or "",
         cache_equal_under=tuple(sorted(exact.equal_under)) if exact else (),
         stems=_stems(spec.cache.stems) if spec.cache and spec.cache.stems else None,
+        semantic=_semantic(alike, resource.id.namespace) if alike else None,
         typical_input_tokens=typical.input_tokens if typical else 300,
         typical_output_tokens=typical.output_tokens if typical else 60,
         max_price=_ceilings(spec.max_price) if spec.max_price else None,
@@ -194,6 +201,14 @@ def _stems(stems: StemsCache) -> Stems:
         shared=stems.scope == "Route",
         ttl_ms=milliseconds(stems.ttl),
         generation=stems.generation or "",
+    )
+
+
+def _semantic(alike: SemanticCache, namespace: str) -> Semantic:
+    return Semantic(
+        embeddings=f"{namespace}/{alike.embeddings}",
+        similarity=float(alike.similarity),
+        timeout_ms=_ms(alike.timeout, 0),
     )
 
 

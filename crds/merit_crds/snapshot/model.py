@@ -273,6 +273,17 @@ class Stems(Entry, frozen=True):
     generation: str = ""
 
 
+class Semantic(Entry, frozen=True):
+    """How questions in other words share an answer."""
+
+    embeddings: str
+    """`namespace/name` of the route that makes the embeddings."""
+    similarity: float
+    """Least cosine similarity."""
+    timeout_ms: int = 200
+    """Most that an embedding is waited for."""
+
+
 class Hedging(Entry, frozen=True):
     """When a second candidate is asked as well."""
 
@@ -307,6 +318,8 @@ class RouteEntry(Entry, frozen=True):
     """What may differ between last user messages that share an answer; sorted."""
     stems: Stems | None = None
     """None: no beginnings are shared."""
+    semantic: Semantic | None = None
+    """None: every question is its own."""
     typical_input_tokens: int = 300
     typical_output_tokens: int = 60
     max_price: PriceCeilings | None = None

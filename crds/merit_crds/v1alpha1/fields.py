@@ -166,6 +166,11 @@ Confidence = Annotated[
     *_text(r"^0\.(5|[5-9][0-9]{0,3})$", 'a decimal string from "0.5" to "0.9999", such as "0.9"', longest=6),
 ]
 
+Similarity = Annotated[
+    str,
+    *_text(r"^(0\.(5|[5-9][0-9]{0,3})|1(\.0{1,4})?)$", 'a decimal string from "0.5" to "1", such as "0.97"', longest=6),
+]
+
 HalfLife = Annotated[
     str,
     *_text(

@@ -26,6 +26,7 @@ from merit_crds.v1alpha1.fields import (
     listed,
 )
 from merit_crds.v1alpha1.retry import HedgingPolicy, RetryPolicy
+from merit_crds.v1alpha1.semantic import SemanticCache
 from merit_crds.v1alpha1.stems import Sameness, StemsCache
 
 Feature = Literal["Tools", "Images", "JsonSchema", "Streaming"]
@@ -260,13 +261,30 @@ class ExactCache(Part):
     )
 
 
+_SERVES_WHAT_EXACT_KEEPS: Final = "cache.semantic needs cache.exact, whose answers it serves"
+
+
 class CachePolicy(Part):
     """Which answers may be served again."""
+
+    model_config = ConfigDict(
+        json_schema_extra=checked(("!has(self.semantic) || has(self.exact)", _SERVES_WHAT_EXACT_KEEPS))
+    )
 
     exact: ExactCache | None = Field(default=None, description="Answers to identical requests; off when absent.")
     stems: StemsCache | None = Field(
         default=None, description="Beginnings of answers to questions that begin alike; off when absent."
     )
+    semantic: SemanticCache | None = Field(
+        default=None,
+        description="Whole answers to questions in other words, some of them wrong; off when absent.",
+    )
+
+    @model_validator(mode="after")
+    def _keeps_what_it_serves(self) -> "CachePolicy":
+        if self.semantic is not None and self.exact is None:
+            raise PydanticCustomError("semantic", _SERVES_WHAT_EXACT_KEEPS)
+        return self
 
 
 class TypicalRequest(Part):

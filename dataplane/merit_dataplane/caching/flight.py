@@ -42,6 +42,8 @@ class Flight:
         self.ended = False
         self.entry: Entry | None = None
         """What was kept of it, once it has ended."""
+        self.similarity = 0.0
+        """Of the question that the entry is the answer to; 0: this one."""
         self._first = 0
         """Number of the first piece that is still held."""
         self._pieces: list[bytes] = []

@@ -20,19 +20,25 @@ _IGNORED = frozenset({"model", "stream", "stream_options", "usage", "user", "met
 
 
 def exact_key(
-    call: Call, *, scope: Iterable[bytes], shared: bool = False, equal_under: Collection[str] = ()
+    call: Call,
+    *,
+    scope: Iterable[bytes],
+    shared: bool = False,
+    equal_under: Collection[str] = (),
+    without_question: bool = False,
 ) -> bytes | None:
     """SHA-256 over the scope and the canonical request; None where a field has no canonical form.
 
     `shared`: by consumers who don't trust each other. Then an object that names a member twice has no canonical form:
     a vendor might read the one and we the other, so that somebody could leave an answer to a question of others.
     `equal_under`: what may differ between the last user messages of requests that share an answer.
+    `without_question`: whatever that message says, if it is a text.
     """
     asked = call if call.native is None else call.native
     try:
         fields = {name: _canonical(raw, shared) for name, raw in asked.fields.items() if name not in _IGNORED}
-        if equal_under:
-            _without_differences(fields.get("messages"), equal_under)
+        if equal_under or without_question:
+            _without_differences(fields.get("messages"), equal_under, without_question=without_question)
         parts = [*scope, asked.operation.encode(), _encode(fields)]
     except (ValueError, RecursionError):  # no UTF-8, or a number out of range: the provider is to say so
         return None
@@ -47,11 +53,11 @@ def exact_key(
     return digest.digest()
 
 
-def _without_differences(messages: Any, equal_under: Collection[str]) -> None:
+def _without_differences(messages: Any, equal_under: Collection[str], *, without_question: bool) -> None:
     """Of a text that ends the messages. What isn't one has to be the same in every way."""
     last = messages[-1] if isinstance(messages, list) and messages else None
     if isinstance(last, dict) and last.get("role") == "user" and isinstance(last.get("content"), str):
-        last["content"] = canonical(last["content"], equal_under)
+        last["content"] = "" if without_question else canonical(last["content"], equal_under)
 
 
 def _canonical(raw: msgspec.Raw, shared: bool) -> Any:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from merit_dataplane.caching.controls import Controls
 from merit_dataplane.snapshots.cache_plan import CachePlan
+from merit_dataplane.snapshots.tables import Headers
 
 
 class Wanted(NamedTuple):
@@ -12,3 +13,7 @@ class Wanted(NamedTuple):
     key: bytes
     plan: CachePlan
     controls: Controls
+    scope: tuple[bytes, ...]
+    """Whose answers it may get: part of the key."""
+    headers: Headers
+    """The request's."""

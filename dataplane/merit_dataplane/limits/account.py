@@ -227,6 +227,13 @@ class UsageAccount:
         self.settled_tokens += tokens
         self.changed(self)
 
+    def charge(self, tokens: int, cost: int, now: float, wall: float) -> None:
+        """What is none of its requests has taken so many tokens, and pico-dollars."""
+        for budget in self.budgets:
+            budget.look(wall)
+            budget.spent += cost
+        self.correct(tokens, now)
+
     def correct_cost(self, booked: int, spent: int, at: float, wall: float) -> None:
         """What was booked ahead, `at` an epoch second, cost so much; what is over comes back in its period alone."""
         for budget in self.budgets:

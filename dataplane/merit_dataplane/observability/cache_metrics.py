@@ -28,6 +28,15 @@ class CacheCollector(Collector):
         for key, count in list(self._ledger.saved_tokens.items()):
             saved.add_metric(key, count)
         yield saved
+        if self._ledger.semantic:
+            looked = CounterMetricFamily(
+                "merit_semantic_lookups",
+                "Requests that looked for an answer to a question in other words, by what came of it.",
+                labels=("route", "result"),
+            )
+            for of_route, count in list(self._ledger.semantic.items()):
+                looked.add_metric(of_route, count)
+            yield looked
         if self._ledger.stems:
             yield from self._of_stems()
 

@@ -80,7 +80,9 @@ class Ledger:
     saved: Counter[str] = field(default_factory=Counts)
     """Pico-dollars that cache hits would have cost, by route."""
     saved_tokens: Counter[tuple[str, str, str]] = field(default_factory=Counts)
-    """By route, layer (`exact`, `stems`), and `not_sent` or `not_generated`."""
+    """By route, layer (`exact`, `stems`, `semantic`), and `not_sent` or `not_generated`."""
+    semantic: Counter[tuple[str, str]] = field(default_factory=Counts)
+    """Requests that looked for a question in other words, by route and what came of it."""
     stems: Counter[tuple[str, str]] = field(default_factory=Counts)
     """Requests by route and what became of their stem."""
     stem_tokens_sent: Counter[str] = field(default_factory=Counts)

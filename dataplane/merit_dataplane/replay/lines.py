@@ -44,7 +44,8 @@ SCHEMA: dict[str, Any] = {
     "special": _SPECIAL_TOKENS, "service_tier": pl.String,
     "estimated": pl.Boolean, "cost": pl.String, "list_cost": pl.String, "effective_cost": pl.String,
     "commitments": pl.List(pl.Struct(_DRAW)), "lost": pl.List(_LOST), "lost_cost": pl.String,
-    "mid_stream": pl.String, "stem_tokens": pl.Int64, "expected_cost": pl.String, "saved": pl.String,
+    "mid_stream": pl.String, "stem_tokens": pl.Int64, "expected_cost": pl.String, "similarity": pl.Float64,
+    "saved": pl.String,
     "billed_at": pl.Float64, "rates": pl.Struct(_RATES), "excess": pl.List(pl.Struct(_EXCESS)), "price_list": pl.String,
     "price_version": pl.String, "snapshot": pl.String,
 }  # fmt: skip

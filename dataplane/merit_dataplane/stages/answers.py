@@ -4,6 +4,7 @@ bypass       the route has no cache for it, or the client wants none
 hit          kept, and still fresh
 stale        kept, and served while it is fetched anew
 coalesced    of an identical request under way
+semantic     kept for a question in other words, where the route asks for that
 miss         asked for; who asks for the same meanwhile gets it, too
 """
 
@@ -27,6 +28,7 @@ from merit_dataplane.resilience.guard import Guard, Receive, Verdict
 from merit_dataplane.snapshots.tables import ConsumerPlan, Headers, RoutePlan
 from merit_dataplane.stages.flights import Flights, Go
 from merit_dataplane.stages.responses import Responses, Send
+from merit_dataplane.stages.semantic import Aside, Semantic
 from merit_dataplane.wire.errors import RequestError
 from merit_dataplane.wire.kept_answer import STREAMED
 from merit_dataplane.wire.openai_passed.request import TABLE
@@ -42,6 +44,8 @@ _SSE = b"text/event-stream; charset=utf-8"
 _CLIENT_STALL_SECONDS = 60.0
 _STREAMS_SHARE = 16
 """A sixteenth of the cache's bytes, beside it."""
+_QUESTIONS_SHARE = 8
+"""An eighth, beside it, for what questions are alike."""
 _FOREVER_SECONDS = 1e7
 """The call has its own limits."""
 _OWN = frozenset({
@@ -54,11 +58,14 @@ _OWN = frozenset({
 class Answers:
     """Of one process: what it keeps, and the calls under way that requests share."""
 
-    def __init__(self, store: ExactStore, ledger: Ledger, responses: Responses, shared: "SharedLevel | None"):
+    def __init__(
+        self, store: ExactStore, ledger: Ledger, responses: Responses, shared: "SharedLevel | None", aside: Aside
+    ):
         self._store, self._ledger, self._responses, self._shared = store, ledger, responses, shared
         self._told = Streams(store.capacity // _STREAMS_SHARE)
         self.purges = Purges()
-        self._flights = Flights(store, ledger, shared, self._serves)
+        self.semantic = Semantic(store, ledger, shared, self._serves, aside, store.capacity // _QUESTIONS_SHARE)
+        self._flights = Flights(store, ledger, shared, self._serves, self.semantic)
 
     def wanted(
         self, exchange: Exchange, route: RoutePlan, call: Call, consumer: ConsumerPlan, headers: Headers
@@ -68,7 +75,7 @@ class Answers:
         if plan is None:
             return None
         asked = controls(headers, call.given.get("cache"))
-        key = None
+        key, scope = None, plan.scope
         kept = call.operation in STREAMED or (not call.stream and call.operation not in TABLE)
         if (asked.reads or asked.writes) and kept:
             owner = () if plan.shared else consumer.cache_scope
@@ -80,7 +87,7 @@ class Answers:
             exchange.cache = "bypass"
             self._ledger.cache[route.key, "bypass"] += 1
             return None
-        return Wanted(key, plan, asked)
+        return Wanted(key, plan, asked, scope, headers)
 
     async def serve(self, wanted: Wanted, exchange: Exchange, receive: Receive, send: Send, go: Go) -> None:
         """An answer from wherever it can be had."""
@@ -164,12 +171,15 @@ class Answers:
         if not first and not (same and call.stream):
             await flight.over(follower)
             if flight.entry is not None:
-                await self._replay(exchange, send, wanted, flight.entry, "coalesced")
+                exchange.similarity = flight.similarity
+                how = "semantic" if flight.similarity else "coalesced"
+                await self._replay(exchange, send, wanted, flight.entry, how)
                 return True
         await flight.begun()
         if not flight.status and flight.entry is not None:
-            fresh = flight.entry.fresh(time.time())
-            await self._replay(exchange, send, wanted, flight.entry, "hit" if fresh else "stale")
+            exchange.similarity = flight.similarity
+            how = "hit" if flight.entry.fresh(time.time()) else "stale"
+            await self._replay(exchange, send, wanted, flight.entry, "semantic" if flight.similarity else how)
             return True
         if not flight.status:
             raise RequestError(500, "Merit failed to serve this.", kind="server_error")
@@ -231,9 +241,11 @@ class Answers:
         call = exchange.call
         if call is None:
             raise AssertionError("a request has been read before it looks for an answer")
-        exchange.cache, exchange.byline = how, _byline(exchange, entry)
+        semantic = how == "semantic"
+        exchange.cache, exchange.byline = how, None if semantic else _byline(exchange, entry)
         self._count(exchange, how)
-        self._save(exchange, entry.cost, entry.input_tokens, entry.output_tokens)
+        layer = "semantic" if semantic else "exact"
+        self._save(exchange, entry.cost, entry.input_tokens, entry.output_tokens, layer)
         body, content_type = entry.body, entry.content_type
         if call.stream:
             body, content_type = self._told.of(wanted.key, entry, call), _SSE
@@ -245,6 +257,8 @@ class Answers:
             (b"x-merit-cost", usd(0).encode()),
             (b"age", b"%d" % age),
         ]
+        if semantic:
+            headers.append((b"x-merit-similarity", b"%.4f" % exchange.similarity))
         if wanted.controls.openrouter:
             headers += [
                 (b"x-openrouter-cache-status", b"HIT"),
@@ -257,13 +271,13 @@ class Answers:
         if exchange.route is not None:
             self._ledger.cache[exchange.route.key, how] += 1
 
-    def _save(self, exchange: Exchange, pico: int, input_tokens: int, output_tokens: int) -> None:
+    def _save(self, exchange: Exchange, pico: int, input_tokens: int, output_tokens: int, layer: str = "exact") -> None:
         exchange.saved = pico
         if exchange.route is not None:
             key = exchange.route.key
             self._ledger.saved[key] += pico
-            self._ledger.saved_tokens[key, "exact", "not_sent"] += input_tokens
-            self._ledger.saved_tokens[key, "exact", "not_generated"] += output_tokens
+            self._ledger.saved_tokens[key, layer, "not_sent"] += input_tokens
+            self._ledger.saved_tokens[key, layer, "not_generated"] += output_tokens
 
 
 def _tokens(flight: Flight) -> tuple[int, int]:

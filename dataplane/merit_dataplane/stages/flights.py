@@ -16,6 +16,7 @@ from merit_dataplane.exchange import Exchange
 from merit_dataplane.observability.ledger import Ledger
 from merit_dataplane.resilience.guard import Receive
 from merit_dataplane.stages.responses import Send
+from merit_dataplane.stages.semantic import Semantic
 from merit_dataplane.wire.kept_answer import STREAMED, kept_whole
 from merit_dataplane.wire.openai_request import Call
 
@@ -33,8 +34,11 @@ Serves = Callable[[Entry, Wanted], bool]
 class Flights:
     """Of one process."""
 
-    def __init__(self, store: ExactStore, ledger: Ledger, shared: "SharedLevel | None", serves: Serves):
+    def __init__(
+        self, store: ExactStore, ledger: Ledger, shared: "SharedLevel | None", serves: Serves, semantic: Semantic
+    ):
         self._store, self._ledger, self._shared, self._serves = store, ledger, shared, serves
+        self._semantic = semantic
         self._flights: dict[bytes, Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -63,7 +67,7 @@ class Flights:
             entry = await (
                 self._called(flight, wanted, go) if self._shared is None else self._shared_call(flight, wanted, go)
             )
-            if entry is not None:
+            if entry is not None and not flight.similarity:
                 self._store.put(wanted.key, entry)
         finally:
             if self._flights.get(wanted.key) is flight:
@@ -71,14 +75,22 @@ class Flights:
             flight.end(entry)
 
     async def _called(self, flight: Flight, wanted: Wanted, go: Go) -> Entry | None:
-        """Somebody is asked. What is kept of the answer."""
-        flown, route = flight.exchange, flight.exchange.route
+        """Somebody is asked, unless a question in other words was answered. What is kept of the answer."""
+        flown, route, known = flight.exchange, flight.exchange.route, None
+        if wanted.plan.semantic is not None:
+            known, found = await self._semantic.look(flown, wanted, wanted.plan.semantic)
+            if found is not None:
+                flight.similarity = found.similarity
+                return found.entry
         flight.went = True
         if route is not None:
             self._ledger.cache[route.key, flown.cache] += 1
         await go(flown, flight.receive, flight.send)
         another = flown.route is not route  # another model's answer is not this one's
-        return None if another or not wanted.controls.writes else _kept(flight, wanted, flown)
+        entry = None if another or not wanted.controls.writes else _kept(flight, wanted, flown)
+        if entry is not None and known is not None:
+            self._semantic.learn(known, wanted, entry)
+        return entry
 
     async def _shared_call(self, flight: Flight, wanted: Wanted, go: Go) -> Entry | None:
         """What another pod has kept, or is fetching; or a call of which the others hear that it is under way."""
@@ -102,7 +114,7 @@ class Flights:
                 entry = await self._called(flight, wanted, go)
         else:
             entry = await self._called(flight, wanted, go)
-        if entry is not None:
+        if entry is not None and not flight.similarity:
             shared.keep(key, claim, entry)
         elif found is Found.CLAIMED:
             shared.release(key, claim)

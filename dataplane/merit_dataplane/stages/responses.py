@@ -13,6 +13,8 @@ from merit_dataplane.wire.rate_limits import for_openais
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 JSON = (b"content-type", b"application/json")
+_REPLAYED = frozenset({"hit", "semantic"})
+"""The answer's own headers say the rest."""
 
 
 class Responses:
@@ -42,7 +44,7 @@ class Responses:
             headers.append(exchange.tables.version_header)
         if exchange.target is not None:
             headers += exchange.target.headers
-        elif exchange.route is not None and exchange.cache != "hit":
+        elif exchange.route is not None and exchange.cache not in _REPLAYED:
             headers.append((b"x-merit-route", exchange.route.name.encode()))
         if exchange.attempts:
             headers.append((b"x-merit-attempts", str(exchange.attempts).encode()))
