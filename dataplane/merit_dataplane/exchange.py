@@ -152,8 +152,7 @@ class Exchange:
         self.flown: Exchange | None = None
         """The call that was made for this request and all like it: that one's account is this one's."""
 
-        self.similarity = 0.0  # of another question whose answer it got
-        self.first_token = self.billed_at = self.attempted = 0.0
+        self.first_token = self.billed_at = self.attempted = self.similarity = 0.0
         """`loop.time()` at which the last attempt began; 0 before the first."""
         self.waits_for: Target | None = None
         """Whom an attempt under way asks."""
