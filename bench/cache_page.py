@@ -53,12 +53,13 @@ def page(  # noqa: PLR0917 # all that it shows
     most: float,
     span: float,
     compress: float,
+    ttl: float,
     machine: Machine,
 ) -> str:
     """Markdown."""
     first = rows[0]
     date = machine.date[:10]
-    head = HEAD.format(requests=first.requests, minutes=span / 60, compress=compress, most=most, date=date,
+    head = HEAD.format(requests=first.requests, minutes=span / 60, compress=compress, most=most, date=date, ttl=ttl,
                        commit=machine.commit, cores=machine.cores, pairs=first.pairs)  # fmt: skip
     tail = TAIL.format(exponent=EXPONENT, own=OWN_SHARE)
     whole = HOUR.format(requests=hour.requests, minutes=hour.minutes)
@@ -101,12 +102,12 @@ HEAD = """\
 
 Written by `make cache-replay`: the [exact cache](concepts.md#exact-cache) at a bank's support desk, over HTTP, in
 front of `merit fake-provider`. {requests:,} requests in {minutes:.0f} minutes, replayed {compress:g} times as fast:
-arrivals, `ttl: 10m` and the vendor's second of latency alike. Half of the requests are streams. One run on {date},
-at commit `{commit}`, on a shared machine of {cores} cores with other work on it (*load*: processes that wanted a
-core at the end of the row): shares and counts mean something, milliseconds little.
+arrivals, `ttl: {ttl:.0f}m` and the vendor's second of latency alike. Half of the requests are streams. One run
+on {date}, at commit `{commit}`, on a shared machine of {cores} cores with other work on it (*load*: processes that
+wanted a core at the end of the row): shares and counts mean something, milliseconds little.
 
 At most {most:.1%} of these requests could be saved: so many ask in the very words of one that was fetched less than
-ten minutes before.
+{ttl:.0f} minutes before.
 """
 MIDDLE = """
 - **saved requests**: those that the vendor never saw. **Saved tokens**: of those that it would have counted for all

@@ -1,6 +1,6 @@
 """What the exact cache saves at a support desk, over HTTP: Merit beside LiteLLM's Redis cache. Writes docs/cache.md.
 
-.venv/bin/python bench/cache_replay.py [--requests 4000] [--compress 15] [--litellm VENV/bin/litellm]
+.venv/bin/python bench/cache_replay.py [--requests 8000] [--compress 15] [--litellm VENV/bin/litellm]
 
 All times are divided by `--compress`: arrivals, the ttl, the vendor's latency. `support_workload.py` says what is
 asked, `cache_vendor.py` how a wrong answer is noticed. Needs redis-server. Without `--litellm` that row is left out; a
@@ -34,7 +34,7 @@ from bench.processes import BenchError, Process, accepts, free_port
 from bench.support_workload import Asked, Pair, arrivals, pairs, repeated, requests
 from merit_dataplane.fake_provider.recordings import Replay
 
-TTL_SECONDS, STALE_SECONDS, LATENCY_SECONDS = 600.0, 3600.0, 1.0
+TTL_SECONDS, STALE_SECONDS, LATENCY_SECONDS = 1800.0, 3600.0, 1.0
 """Of the trace's own time."""
 PAIRS_AT_ONCE = 20
 LITELLM_KEY = "sk-litellm-bench-0123"
@@ -153,11 +153,11 @@ async def _ask(  # noqa: PLR0917 # one request
         ) as answer:
             told = await answer.read()
     except (aiohttp.ClientError, TimeoutError) as error:
-        seen.failed[type(error).__name__] += 1
+        seen.failed[f"{type(error).__name__} {error}"] += 1
         return False
     seen.seconds.append(time.monotonic() - started)
     if answer.status != 200:
-        seen.failed[str(answer.status)] += 1
+        seen.failed[f"{answer.status} {told[:200].decode(errors='replace')}"] += 1
         return False
     kept = "hit" if "x-litellm-cache-key" in answer.headers else "miss"
     seen.how[answer.headers.get("x-merit-cache", kept)] += 1
@@ -269,7 +269,7 @@ def main() -> None:
     """Replays, and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="where faq and traces are")
-    parser.add_argument("--requests", type=int, default=4000, help="of the trace's first")
+    parser.add_argument("--requests", type=int, default=8000, help="of the trace's first")
     parser.add_argument("--compress", type=float, default=15.0, help="by how much time is divided")
     parser.add_argument("--pairs", type=int, default=200, help="of each kind")
     parser.add_argument("--litellm", default="", metavar="PROGRAM", help="LiteLLM's, to be measured beside Merit")
@@ -286,7 +286,7 @@ def main() -> None:
         print(rows[-1], flush=True)
     most = repeated(asked, TTL_SECONDS)
     counted = laws(options.data / "faq", times), hour(options.data), most
-    options.output.write_text(page(rows, *counted, times[-1], options.compress, machine))
+    options.output.write_text(page(rows, *counted, times[-1], options.compress, TTL_SECONDS / 60, machine))
     print(f"wrote {options.output}")
 
 
