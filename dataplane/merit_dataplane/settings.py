@@ -55,7 +55,7 @@ class Settings:
     usage_log_file_seconds: float = 3600.0
     usage_log_keep_bytes: int = 1024 * 1024 * 1024
     max_body_bytes: int = 50 * 1024 * 1024
-    body_memory_bytes: int = 256 * 1024 * 1024
+    body_memory_bytes: int = 192 * 1024 * 1024
     """Of all request bodies that are held at once."""
     cache_bytes: int = 64 * 1024 * 1024
     cache_key_file: Path | None = None

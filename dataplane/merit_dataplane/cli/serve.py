@@ -61,9 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--body-memory",
         type=_mebibytes,
-        default=256,
+        default=192,
         metavar="MIB",
-        help="most bytes of request bodies held at once, default 256; beyond that requests get 503",
+        help="most bytes of request bodies held at once, default 192; beyond that requests get 503",
     )
     parser.add_argument(
         "--cache", type=_mebibytes, default=64, metavar="MIB", help="size of the exact cache, default 64"

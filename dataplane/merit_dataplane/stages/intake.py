@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import MutableMapping
+from io import BytesIO
 from typing import Any
 
 from merit_dataplane.exchange import CLIENT_GONE, Exchange
@@ -65,7 +66,7 @@ async def read_body(receive: Receive, limit: int, bodies: Bodies | None = None, 
 
 
 async def _read_on(message: MutableMapping[str, Any], receive: Receive, limit: int, bodies: Bodies | None) -> bytes:
-    pieces: list[bytes] = []
+    gathered = BytesIO()  # hands out what it holds without another copy
     size = 0
     try:
         async with asyncio.timeout(_BODY_SECONDS):
@@ -75,24 +76,20 @@ async def _read_on(message: MutableMapping[str, Any], receive: Receive, limit: i
                 piece = message.get("body", b"")
                 if bodies is not None:
                     bodies.take(len(piece))
-                pieces.append(piece)
+                gathered.write(piece)
                 size += len(piece)
                 if not message.get("more_body"):
-                    return b"".join(pieces) if size <= limit else _bounded(b"".join(pieces), limit)
+                    break
                 message = await receive()
-            return _bounded(b"".join(pieces), limit)
+        if size > limit:
+            raise _too_large(limit)
+        return gathered.getvalue()
     except BaseException as error:
         if bodies is not None:
             bodies.give(size)
         if isinstance(error, TimeoutError):
             raise RequestError(408, f"The body did not arrive within {_BODY_SECONDS:.0f} s.") from None
         raise
-
-
-def _bounded(body: bytes, limit: int) -> bytes:
-    if len(body) > limit:
-        raise _too_large(limit)
-    return body
 
 
 def _too_large(limit: int) -> RequestError:
