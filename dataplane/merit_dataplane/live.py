@@ -104,7 +104,7 @@ class Live:
         self._turn = 0
         self._endpoints: dict[tuple[str, str, str], dict[str, Circuit]] = {}
         self._turns: dict[tuple[str, ...], int] = {}
-        """The newest snapshot that names them: of endpoints, and of models that may be warm."""
+        """The newest snapshot that names them: of endpoints, of models at them, and of models that may be warm."""
         self._budgets: dict[str, RetryBudget] = {}
         self._hedge_budgets: dict[str, RetryBudget] = {}
         self._accounts: dict[str, AccountLimits] = {}
@@ -139,6 +139,7 @@ class Live:
 
     def circuit(self, circuits: dict[str, Circuit], place: tuple[str, str, str], model: str) -> Circuit:
         """Of one model at an endpoint, in the table of that endpoint."""
+        self._turns[*place, model] = self._turn
         found = circuits.get(model)
         if found is None:
             news = self.circuit_news
@@ -225,6 +226,8 @@ class Live:
             del self._warmths[model]
         self._forget_unused(self._endpoints, 3)
         self._forget_unused(self._warmths, 2)
+        yield
+        yield from self._forget_circuits()
         for provider in [key for key in self.seals if key not in providers]:
             del self.seals[provider]
             self.id_keys.pop(provider, None)
@@ -258,6 +261,20 @@ class Live:
         for key in [key for key in table if self._turns.get(key) != self._turn][:-_MOST_UNUSED]:
             del table[key]
         for key in [key for key in self._turns if len(key) == size and key not in table]:
+            del self._turns[key]
+
+    def _forget_circuits(self) -> Iterator[None]:
+        """Those of models that an endpoint's price list no longer names."""
+        for place, circuits in list(self._endpoints.items()):
+            for model in [model for model in circuits if self._turns.get((*place, model)) != self._turn][
+                :-_MOST_UNUSED
+            ]:
+                del circuits[model]
+            yield
+        nothing: dict[str, Circuit] = {}
+        for key in [
+            key for key in self._turns if len(key) == 4 and key[3] not in self._endpoints.get(key[:3], nothing)
+        ]:
             del self._turns[key]
 
     def _forget(self, labels: Labels) -> None:

@@ -48,7 +48,9 @@ class Vendor:
 
 
 @asynccontextmanager
-async def fleet(folder: Path, redis: str, pods: int) -> AsyncIterator[tuple[list[Merit], Vendor, tuple[object, ...]]]:
+async def fleet(
+    folder: Path, redis: str, pods: int
+) -> AsyncIterator[tuple[list[Merit], Vendor, tuple[str | Path, ...]]]:
     """Pods that share a Redis, their vendor, and what another one would be started with."""
     vendor, manifests = Vendor(), folder / "resources"
     manifests.mkdir()
@@ -57,8 +59,8 @@ async def fleet(folder: Path, redis: str, pods: int) -> AsyncIterator[tuple[list
         url = await stack.enter_async_context(scripted(vendor.answer))
         limits = 'limits: {concurrentRequests: 500}, budgets: [{period: Month, amount: "1000"}]'
         (manifests / "all.yaml").write_text("\n---\n".join((*resources(url, limits), CACHED)), encoding="utf-8")
-        options = (manifests, "--no-watch", "--redis-url", redis, "--redis-budget-ms", "500")
-        options += ("--cache-key-file", folder / "cache.key")
+        shared = ("--redis-url", redis, "--redis-budget-ms", "500", "--cache-key-file", folder / "cache.key")
+        options: tuple[str | Path, ...] = (manifests, "--no-watch", *shared)
         made = await asyncio.gather(*(stack.enter_async_context(merit_serve(*options)) for _ in range(pods)))
         for pod in made:
             await eventually(partial(_shares, pod), "Redis is not asked", SECONDS)
@@ -104,7 +106,7 @@ async def test_only_its_own_requests_are_lost_and_its_log_has_all_that_it_answer
         await pods[0].process.wait()
         killed = time.monotonic()
         await asyncio.sleep(1.5)
-        async with merit_serve(*map(str, options)) as again:  # as a Deployment would
+        async with merit_serve(*options) as again:  # as a Deployment would
             clients.pods[0] = again
             await asyncio.sleep(1.0)
             clients.ends = True

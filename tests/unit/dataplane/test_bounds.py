@@ -32,7 +32,9 @@ async def test_models_and_endpoints_that_come_and_go_are_forgotten(monkeypatch: 
     urls = {url for _, _, url in live._endpoints}
     assert urls == {"http://127.0.0.1:1/v1", *(f"http://127.0.0.1:1/{turn}/v1" for turn in range(8, 12))}
     assert len(live.marks) == 4
-    assert len(live._turns) == 9
+    shared = next(circuits for (_, _, url), circuits in live._endpoints.items() if url == "http://127.0.0.1:1/v1")
+    assert list(shared) == [f"model-{turn}" for turn in range(8, 12)]
+    assert len(live._turns) == 4 + 5 + 8  # warm models, endpoints, circuits
 
 
 async def test_what_comes_back_soon_is_remembered() -> None:
