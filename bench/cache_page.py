@@ -53,6 +53,7 @@ def page(  # noqa: PLR0917 # all that it shows
     most: float,
     span: float,
     compress: float,
+    peer_compress: float,
     ttl: float,
     machine: Machine,
 ) -> str:
@@ -63,7 +64,8 @@ def page(  # noqa: PLR0917 # all that it shows
                        commit=machine.commit, cores=machine.cores, pairs=first.pairs)  # fmt: skip
     tail = TAIL.format(exponent=EXPONENT, own=OWN_SHARE)
     whole = HOUR.format(requests=hour.requests, minutes=hour.minutes)
-    middle = MIDDLE + (PEER if any(row.name.startswith("LiteLLM") for row in rows) else "")
+    beside = PEER.format(compress=peer_compress) if any(row.name.startswith("LiteLLM") for row in rows) else ""
+    middle = MIDDLE + beside
     return "\n".join([head, *_saved(rows), middle, whole, *_ttl_table(hour), LAW, *_law_table(laws), tail])
 
 
@@ -75,8 +77,11 @@ def _saved(rows: Sequence[Row]) -> Iterator[str]:
     yield "| --- |" + " ---: |" * 12
     for row in rows:
         how = " | ".join(f"{row.how.get(name, 0):,}" for name in ("hit", "stale", "coalesced", "miss"))
+        saved = f"{1 - row.calls / row.requests:.1%} | {row.tokens_saved:.1%}"
+        if 100 * sum(row.failed.values()) > row.requests:  # what nobody answered was not saved
+            saved = "not known | not known"
         yield (
-            f"| {row.name} | {1 - row.calls / row.requests:.1%} | {row.tokens_saved:.1%} | {how} | {row.calls:,} |"
+            f"| {row.name} | {saved} | {how} | {row.calls:,} |"
             f" {row.wrong} | {row.pairs_wrong} | {sum(row.failed.values())} | {1000 * row.seconds:.0f} ms |"
             f" {row.load:.1f} |"
         )
@@ -122,7 +127,7 @@ MIDDLE = """
 """
 PEER = """\
 - LiteLLM says of an answer only whether it came from its cache; what it shares it counts as a miss here, if it
-  shares any.
+  shares any. It is replayed {compress:g} times as fast: one process on one core did not keep up with more.
 """
 HOUR = """\
 ## How much depends on the `ttl`

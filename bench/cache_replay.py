@@ -80,9 +80,9 @@ def served(
     setup: Setup, options: argparse.Namespace, folder: Path, stack: contextlib.ExitStack
 ) -> tuple[list[int], int]:
     """Ports of the gateways and of the vendor, everything up."""
-    where, merit = cores(), str(Path(sys.executable).with_name("merit"))
+    where, merit, compress = cores(), str(Path(sys.executable).with_name("merit")), _compress(setup, options)
     vendor_port = free_port()
-    listen = ("--listen", f"127.0.0.1:{vendor_port}", "--latency", str(LATENCY_SECONDS / options.compress))
+    listen = ("--listen", f"127.0.0.1:{vendor_port}", "--latency", str(LATENCY_SECONDS / compress))
     vendor = [merit, "fake-provider", *listen, "--recordings", str(folder / "recordings")]
     stack.enter_context(Server("vendor", vendor, vendor_port, folder, where.load)).wait_ready()
     redis_port = free_port()
@@ -92,7 +92,7 @@ def served(
     if setup.litellm:
         port = free_port()
         (folder / "litellm.yaml").write_text(LITELLM.format(
-            vendor=vendor_port, redis=redis_port, ttl=max(1, round(TTL_SECONDS / options.compress)), key=LITELLM_KEY
+            vendor=vendor_port, redis=redis_port, ttl=max(1, round(TTL_SECONDS / compress)), key=LITELLM_KEY
         ))  # fmt: skip
         command = [setup.litellm, "--config", "litellm.yaml", "--port", str(port), "--telemetry", "False"]
         quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
@@ -100,9 +100,9 @@ def served(
         return [port], vendor_port
     manifests = folder / "resources"
     resources.write(manifests, vendor_port)
-    stale = f", staleWhileRevalidate: {STALE_SECONDS / options.compress:.0f}s" if setup.stale else ""
+    stale = f", staleWhileRevalidate: {STALE_SECONDS / compress:.0f}s" if setup.stale else ""
     cached = (manifests / "route-cached.yaml").read_text()
-    ttl = f"ttl: {TTL_SECONDS / options.compress:.0f}s{stale}"
+    ttl = f"ttl: {TTL_SECONDS / compress:.0f}s{stale}"
     (manifests / "route-cached.yaml").write_text(cached.replace("ttl: 1h", ttl))
     (folder / "cache.key").write_text("a key that all pods share 0123456789")
     shared = ("--redis-url", f"redis://127.0.0.1:{redis_port}", "--cache-key-file", str(folder / "cache.key"))
@@ -195,7 +195,7 @@ def measured(setup: Setup, asked: list[Asked], found: list[Pair], options: argpa
         ports, vendor_port = served(setup, options, folder, stack)
         _wait_for(ports, key, model)
         before = _stats(vendor_port)
-        seen = asyncio.run(replayed(asked, ports, replays, options.compress, key, model))
+        seen = asyncio.run(replayed(asked, ports, replays, _compress(setup, options), key, model))
         after = _stats(vendor_port)
         alike, taken = asyncio.run(paired(found, ports[0], replays, key, model))
     tokens = sum(cache_vendor.expected(replays, question(one.text, stream=False, model=model)).tokens for one in asked)
@@ -214,6 +214,10 @@ def measured(setup: Setup, asked: list[Asked], found: list[Pair], options: argpa
         seconds=sorted(seen.seconds)[len(seen.seconds) // 2] if seen.seconds else 0.0,
         load=os.getloadavg()[0],
     )
+
+
+def _compress(setup: Setup, options: argparse.Namespace) -> float:
+    return float(options.litellm_compress if setup.litellm else options.compress)
 
 
 class _Stats(msgspec.Struct):
@@ -243,7 +247,7 @@ def setups(litellm: str) -> Iterator[Setup]:
     yield Setup("Merit, 1 pod")
     yield Setup("Merit, 1 pod, Redis", redis=True)
     if litellm:
-        yield Setup("LiteLLM, 1 process, Redis", redis=True, litellm=litellm)
+        yield Setup("LiteLLM, 1 process, Redis, at its own pace", redis=True, litellm=litellm)
     yield Setup("Merit, 3 pods", pods=3)
     yield Setup("Merit, 3 pods, Redis", pods=3, redis=True)
     yield Setup("Merit, 3 pods, Redis, `staleWhileRevalidate: 1h`", pods=3, redis=True, stale=True)
@@ -271,6 +275,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="where faq and traces are")
     parser.add_argument("--requests", type=int, default=8000, help="of the trace's first")
     parser.add_argument("--compress", type=float, default=15.0, help="by how much time is divided")
+    parser.add_argument("--litellm-compress", type=float, default=5.0, help="the same for LiteLLM, which is slower")
     parser.add_argument("--pairs", type=int, default=200, help="of each kind")
     parser.add_argument("--litellm", default="", metavar="PROGRAM", help="LiteLLM's, to be measured beside Merit")
     parser.add_argument("--output", type=Path, default=ROOT / "docs/cache.md")
@@ -286,7 +291,9 @@ def main() -> None:
         print(rows[-1], flush=True)
     most = repeated(asked, TTL_SECONDS)
     counted = laws(options.data / "faq", times), hour(options.data), most
-    options.output.write_text(page(rows, *counted, times[-1], options.compress, TTL_SECONDS / 60, machine))
+    options.output.write_text(
+        page(rows, *counted, times[-1], options.compress, options.litellm_compress, TTL_SECONDS / 60, machine)
+    )
     print(f"wrote {options.output}")
 
 

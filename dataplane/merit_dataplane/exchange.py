@@ -371,14 +371,15 @@ class Exchange:
             series.expected_cost += expected
             series.cost_error += abs(expected - cost.total)
             # the provider's tokens per minute: what was expected of this request makes room for what it took
-            bid.target.provider.account.used(usage.input + usage.all_output, input_tokens + output_tokens, now)
+            given, _, _, written = usage.totals()
+            bid.target.provider.account.used(given + written, input_tokens + output_tokens, now)
         if target is not None and self.status == 200 and not self.is_part:
             self._learn(target, usage, now)
 
     def _learn(self, target: Target, usage: Usage, now: float) -> None:
         learned, seconds = target.learned, now - self.attempted  # what others took before it is not its own
         if not self.estimated and self.call is not None:
-            input_tokens, output_tokens = usage.input, usage.all_output
+            input_tokens, _, _, output_tokens = usage.totals()
             if input_tokens and not self.call.features & MEDIA:  # a picture's tokens say nothing of a text's
                 learned.expected_input.observe(self.call.input_tokens, input_tokens)
             learned.expected_output.observe(output_tokens // self.call.choices)
@@ -459,12 +460,12 @@ class Exchange:
             line.objectives_missed = self.bid.standing is Standing.MISSES_OBJECTIVE
         if usage is not None and self.cost is not None and self.charge is not None:
             line.service_tier = usage.service_tier or (call.service_tier if call else "")
-            line.input_tokens, line.output_tokens = usage.input, usage.all_output
-            line.cached_input_tokens, line.cache_write_tokens = usage.all_cached, usage.all_written
+            given, line.cached_input_tokens, line.cache_write_tokens, line.output_tokens = usage.totals()
+            line.input_tokens = given
             if usage.special is not None:
                 line.special = StampedTokens(*usage.special)
             line.estimated = self.estimated
-            rates, excess = rates_in_force(self.charge.rates, self.charge.context_tiers, usage.input)
+            rates, excess = rates_in_force(self.charge.rates, self.charge.context_tiers, given)
             line.cost, line.rates = usd(self.cost.total), stamped(rates)
             line.mid_stream = self.mid_stream
             if self.stemming is not None and self.stemming.saves and self.stemming.stem is not None:
@@ -492,11 +493,11 @@ def added(one: CostDetails, other: CostDetails) -> CostDetails:
 
 
 def _count(series: Series, usage: Usage, cost: CostDetails) -> None:
-    cached, written = usage.all_cached, usage.all_written
-    series.uncached_input_tokens += usage.input - cached - written
+    given, cached, written, output = usage.totals()
+    series.uncached_input_tokens += given - cached - written
     series.cached_input_tokens += cached
     series.cache_write_tokens += written
-    series.output_tokens += usage.all_output
+    series.output_tokens += output
     series.cost += cost.total
     if cost.amortised:
         series.amortised += cost.amortised

@@ -44,6 +44,13 @@ class Usage(NamedTuple):
     service_tier: str = ""
     """In which the provider says that it served the request; empty where it says none."""
 
+    def totals(self) -> tuple[int, int, int, int]:
+        """All input tokens; those of them that were read from a cache, and written to one; all output tokens."""
+        uncached, output, cached, written, special, _ = self
+        if special is not None:
+            return self.input, self.all_cached, self.all_written, self.all_output
+        return uncached + cached + written, cached, written, output
+
     @property
     def input(self) -> int:
         """All input tokens."""

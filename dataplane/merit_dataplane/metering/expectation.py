@@ -28,7 +28,8 @@ class TierOutput:
 
     def observe(self, tokens: int) -> None:
         """An answer had this many output tokens."""
-        self._weight = min(self._weight + 1.0, _MEMORY)
+        if self._weight < _MEMORY:
+            self._weight += 1.0
         self.mean += (tokens - self.mean) / self._weight
 
 
@@ -44,7 +45,8 @@ class ExpectedOutput:
 
     def observe(self, tokens: int) -> None:
         """An answer of this candidate had this many output tokens."""
-        self._weight = min(self._weight + 1.0, _MEMORY)
+        if self._weight < _MEMORY:
+            self._weight += 1.0
         self._mean += (tokens - self._mean) / self._weight
         self._tier.observe(tokens)
 

@@ -43,7 +43,9 @@ class ExpectedInput:
 
     def observe(self, estimated: int, reported: int) -> None:
         """This candidate reported so many tokens of a request that was estimated to have others."""
-        counted = min(max(float(reported), estimated / _FURTHEST), estimated * _FURTHEST)
+        counted = float(reported)
+        if not estimated <= counted * _FURTHEST <= estimated * _FURTHEST * _FURTHEST:
+            counted = min(max(counted, estimated / _FURTHEST), estimated * _FURTHEST)
         self._estimated += estimated
         self._reported += counted
         if self._estimated > _MEMORY:

@@ -38,8 +38,8 @@ class Latency:
         if now - self._decayed_at > _HALF_LIFE_SECONDS / 4:
             self._decay(now)
         self.observed_at = now
-        index = int(math.log(max(seconds, _SMALLEST_SECONDS) / _SMALLEST_SECONDS) / _RATIO)
-        self._counts[min(index, _BUCKETS - 1)] += 1.0
+        index = int(math.log(seconds / _SMALLEST_SECONDS) / _RATIO) if seconds > _SMALLEST_SECONDS else 0
+        self._counts[index if index < _BUCKETS else -1] += 1.0
         self._total += 1.0
 
     def never(self, now: float) -> None:
