@@ -88,7 +88,7 @@ async def test_five_hundred_clients_around_the_expiry_are_one_call(
     told = Counter(answer.headers["x-merit-cache"] for answer in answers)
     assert {answer.status_code for answer in answers} == {200}
     assert vendors.cheap.stats.requests == 2, told  # the first one, and the one at the expiry
-    assert told["miss"] == 1
+    assert 1 <= told["miss"] <= len(running)  # a pod whose claim came to nothing may find the other's answer
     assert told["coalesced"] > 0
     assert told["hit"] > CLIENTS / 2
 
