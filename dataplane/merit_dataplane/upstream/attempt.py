@@ -15,7 +15,7 @@ What comes back decides what happens next (`stages.itinerary`):
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from merit_crds.pricing import CostDetails, Usage
@@ -32,7 +32,7 @@ from merit_dataplane.upstream.spent import Spent
 from merit_dataplane.wire.body import unreadable
 from merit_dataplane.wire.clients import dialect_for
 from merit_dataplane.wire.dialects import Dialect
-from merit_dataplane.wire.openai_errors import context_is_too_long, error_message, shaped
+from merit_dataplane.wire.openai_errors import context_is_too_long, error_message, shaped, status_within
 from merit_dataplane.wire.openai_passed.progress import Unread
 from merit_dataplane.wire.openai_progress import Progress
 from merit_dataplane.wire.openai_reading import Reading
@@ -146,6 +146,9 @@ class AttemptFailedError(Exception):
         return self.outcome.endswith("_timeout")
 
 
+_Reads = Callable[[UpstreamResponse, Attempt, Dialect, Guard], Awaitable[Whole | Stream]]
+
+
 async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole | Stream:
     """Sends the request.
 
@@ -181,10 +184,8 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
         response = await client.post(url, headers, body, provider.connect_seconds, once=once)
         if provider.account.heard(response.headers, loop.time(), time.time()):
             made.limits = told(response.headers)
-        if response.status == 200 and made.call.stream:
-            opens = _open_stream if _is_stream(response, dialect) else _streamed
-            return await opens(response, made, dialect, guard)
-        answer = await _whole(response, made, dialect, guard)
+        reads = _reader(response, made, dialect)
+        answer = await reads(response, made, dialect, guard)
     except BaseException as error:
         if response is not None:
             response.close()
@@ -200,7 +201,8 @@ async def attempt(client: UpstreamClient, made: Attempt, guard: Guard) -> Whole 
         if isinstance(error, AttemptFailedError):
             _judge(error, made, loop.time())
         raise
-    _answered(answer, made, loop.time())
+    if isinstance(answer, Whole):
+        _answered(answer, made, loop.time())
     return answer
 
 
@@ -257,19 +259,30 @@ async def _whole(response: UpstreamResponse, made: Attempt, dialect: Dialect, gu
     status, target = response.status, made.bid.target
     guard.limit(target.provider.total_seconds, Verdict.TOTAL)
     if 200 <= status < 300:
-        body = (await response.read(MAX_ANSWER_BYTES)).removeprefix(BOM)
+        given = (await response.read(MAX_ANSWER_BYTES)).removeprefix(BOM)
         try:
-            body, usage = dialect.answer(body, made.call, target.model, int(time.time()))
+            body, usage = dialect.answer(given, made.call, target.model, int(time.time()))
         except ValueError:
             raise AttemptFailedError(Failure.MALFORMED, "the answer is none of its protocol's") from None
         if usage is None and dialect.told_usage is not None:
             body, usage = dialect.told_usage(body, response.header)
         if dialect.estimate is not None:
             return Whole(status, _kind(response), body, usage, dialect.estimate(made.call, body))
-        return Whole(status, b"application/json", body, usage)
+        refused = status_within(given) if usage is None else None
+        if refused is None:
+            return Whole(status, b"application/json", body, usage)
+        return await _refused(response, refused, dialect, target.provider, given)
+    return await _refused(response, status, dialect, target.provider)
+
+
+async def _refused(
+    response: UpstreamResponse, status: int, dialect: Dialect, provider: ProviderPlan, given: bytes | None = None
+) -> Whole:
+    """An error that is the client's own. Raises AttemptFailedError for others. `given`: the body where it is read."""
     retry_after, why, said = asked_to_wait(response.header, time.time()), "", ""
     if _clients_mistake(status) or dialect.reads_refusals:
-        body = without_secrets(await response.read(_MAX_ERROR_BYTES), target.provider)
+        body = await response.read(_MAX_ERROR_BYTES) if given is None else given
+        body = without_secrets(body, provider)
         status, body, asked, why = dialect.error(status, body, response.header)
         if _clients_mistake(status):
             shape = shaped(status, body)
@@ -278,8 +291,10 @@ async def _whole(response: UpstreamResponse, made: Attempt, dialect: Dialect, gu
                 raise AttemptFailedError("context_too_long", "the context is too long", status=status, whole=whole)
             return whole
         retry_after, said = asked if retry_after is None else retry_after, error_message(body)
+    elif given is not None:
+        said = error_message(without_secrets(given, provider))
     else:
-        said = await _words(response, dialect, target.provider)
+        said = await _words(response, dialect, provider)
     said, message = _MASKED.sub("***", said), f"the provider answered {status}"
     raise AttemptFailedError(f"status_{status}", message, status=status, retry_after=retry_after, why=why, said=said)
 
@@ -301,6 +316,12 @@ def _clients_mistake(status: int) -> bool:
 def _kind(response: UpstreamResponse) -> bytes:
     kind = response.header("content-type") or ""
     return kind.encode() if _KIND.fullmatch(kind) else b"application/json"
+
+
+def _reader(response: UpstreamResponse, made: Attempt, dialect: Dialect) -> _Reads:
+    if not made.call.stream or response.status != 200:
+        return _whole
+    return _open_stream if _is_stream(response, dialect) else _streamed
 
 
 def _is_stream(response: UpstreamResponse, dialect: Dialect) -> bool:
@@ -347,8 +368,11 @@ async def _open_stream(response: UpstreamResponse, made: Attempt, dialect: Diale
     raise AttemptFailedError(Failure.RESET, "the stream ended before its first token")
 
 
-async def _streamed(response: UpstreamResponse, made: Attempt, dialect: Dialect, guard: Guard) -> Stream:
-    """The stream of a whole answer: some vendors, and models that don't stream, give one whatever was asked for."""
+async def _streamed(response: UpstreamResponse, made: Attempt, dialect: Dialect, guard: Guard) -> Stream | Whole:
+    """The stream of a whole answer: some vendors, and models that don't stream, give one whatever was asked for.
+
+    An error instead, if it is the client's own.
+    """
     translator, progress = StreamTranslator(wants_usage=made.call.wants_usage, price=made.price), Progress()
     guard.limit(made.bid.target.provider.total_seconds, Verdict.TOTAL)
     kind = response.header("content-type") or ""
@@ -360,6 +384,8 @@ async def _streamed(response: UpstreamResponse, made: Attempt, dialect: Dialect,
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         held = b""
     if not translator.complete or not progress.finished:
+        if (refused := status_within(given)) is not None:
+            return await _refused(response, refused, dialect, made.bid.target.provider, given)
         raise AttemptFailedError(Failure.MALFORMED, "asked for a stream, got another kind of answer")
     now = asyncio.get_running_loop().time()
     made.endpoint.circuit.answers(now, made.began, Kind.FIRST_ONE, now - made.began)

@@ -30,6 +30,8 @@ class _Event(msgspec.Struct):
 
 _event = msgspec.json.Decoder(_Event)
 _object = msgspec.json.Decoder(dict[str, Any])
+_OF_ANSWERS = ("id", "object", "choices", "output", "data", "results")
+"""An answer that has one of them is none that is only an error."""
 _MOST_TOLD = 2000
 """Bytes."""
 
@@ -41,6 +43,25 @@ def error_message(event: bytes) -> str:
     except (ValueError, RecursionError):
         return ""
     return (error if isinstance(error, str) else error.message)[:_MOST_WORDS]
+
+
+def status_within(body: bytes) -> int | None:
+    """The status that an error sent with 200 should have had; None for anything else.
+
+    Azure answers so where its filter has caught the prompt, OpenRouter where a provider behind it failed. Without a
+    status in it, it is 502: another candidate may do better.
+    """
+    try:
+        said = _object.decode(body)
+    except (ValueError, RecursionError):
+        return None
+    error = said.get("error")
+    if not isinstance(error, dict) or any(name in said for name in _OF_ANSWERS):
+        return None
+    for named in (error.get("status"), error.get("code")):
+        if isinstance(named, int) and 400 <= named < 600:
+            return named
+    return 400 if error.get("code") == "content_filter" else 502
 
 
 def shaped(status: int, body: bytes) -> bytes:

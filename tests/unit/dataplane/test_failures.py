@@ -117,6 +117,40 @@ async def test_odd_answers(what: str, script: Script, outcome: str) -> None:
         assert outcomes(merit) == {"a": outcome, "b": "answered"}
 
 
+FILTERED = b'{"error":{"message":"The prompt was filtered.","param":"prompt","code":"content_filter","status":400}}'
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
+async def test_an_error_sent_with_200_is_the_clients_with_its_words(path: str, stream: bool) -> None:
+    """As Azure answers where its filter has caught the prompt (recorded by openllmetry, April 2024)."""
+    said = {"model": "chat", "stream": stream, "max_tokens": 9}
+    said |= {"input": "Hello"} if path == "/v1/responses" else {"messages": HELLO}
+    if path == "/v1/responses":
+        del said["max_tokens"]
+    async with over(says(FILTERED), says(GOOD)) as merit:
+        answer = await merit.post(said, path=path)
+        assert answer.status_code == 400
+        assert "The prompt was filtered." in answer.text
+        await eventually(lambda: merit.parts.ledger.in_flight == 0, "still in flight")
+        assert outcomes(merit) == {"a": "answered"}
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        ({"message": "Provider returned error", "code": 503}, "status_503"),
+        ({"message": "Rate limited upstream", "code": 429}, "status_429"),
+        ({"message": "?"}, "status_502"),
+    ],
+)
+async def test_an_error_sent_with_200_moves_on_where_another_can_answer(error: dict[str, Any], outcome: str) -> None:
+    async with over(says(json.dumps({"error": error}).encode()), says(GOOD)) as merit:
+        answer = await merit.post(CHAT)
+        assert (answer.status_code, answer.headers["x-merit-provider"]) == (200, "b")
+        assert outcomes(merit)["a"] == outcome
+
+
 async def test_a_body_that_is_longer_than_its_length_spoils_no_later_answer() -> None:
     liar = says(GOOD, extra="x: y\r\n")
 

@@ -151,6 +151,35 @@ async def test_a_stream_of_a_chat_through_the_sdk() -> None:
     assert response.usage.to_dict()["cost"] == pytest.approx(float(line["cost"]))
 
 
+PAGE = '{"type":"url_citation","url_citation":{"url":"https://a.example/","title":"A","start_index":0,"end_index":0}}'
+
+
+@pytest.mark.parametrize("deltas", [
+    ['{"content":"","annotations":[PAGE]}', '{"content":"Hi"}'],
+    ['{"content":"Hi","annotations":[PAGE]}', '{}'],
+    ['{"content":"Hi"}', '{"annotations":[PAGE]}'],
+    ['{"reasoning_content":"Hm","annotations":[PAGE]}', '{"content":"Hi"}'],
+    ['{"annotations":[PAGE]}', '{}'],
+], ids=["before", "with", "after", "while it thinks", "alone"])  # fmt: skip
+async def test_pages_that_are_cited_before_or_after_the_words_are_told(deltas: list[str]) -> None:
+    """OpenRouter's web search names its pages first (recorded by pydantic-ai, August 2026)."""
+    chunk = '{"id":"c1","choices":[{"index":0,"delta":%s,"finish_reason":%s}],"usage":%s}'
+    chunks = [chunk % (delta.replace("PAGE", PAGE), "null", "null") for delta in deltas]
+    chunks += [chunk % ("{}", '"stop"', json.dumps(CHAT["usage"])), "[DONE]"]
+    async with (
+        over(streams(*(f"data: {piece}\n\n".encode() for piece in chunks))) as (merit, _),
+        merit.client().responses.stream(model="chat", input="Which page?") as stream,
+    ):
+        kinds = [event.type async for event in stream]
+        response = await stream.get_final_response()
+    message = response.output[-1]
+    assert message.type == "message"
+    part = message.content[0]
+    assert part.type == "output_text"
+    assert [page.url for page in part.annotations if page.type == "url_citation"] == ["https://a.example/"]
+    assert kinds.count("response.output_text.annotation.added") == 1
+
+
 async def test_custom_tools_are_functions_with_one_argument() -> None:
     tool: Any = {"type": "custom", "name": "sql", "description": "Runs SQL",
                  "format": {"type": "grammar", "syntax": "lark", "definition": "start: WORD"}}  # fmt: skip

@@ -33,6 +33,8 @@ class Output:
         self._counted: dict[str, int] = {}
         """The part's place, by the name that its kind's events have for it."""
         self._details: list[Detail] = []
+        self._pages: list[Item] = []
+        """Cited before a word was said, as OpenRouter does."""
         self._passed = 0
 
     def passed(self, index: int) -> None:
@@ -63,7 +65,10 @@ class Output:
 
     def end(self, status: str) -> bytes:
         """The last item is over."""
-        return self._steps(self._calls.finish()) + self._closed(status)
+        out = self._steps(self._calls.finish())
+        if self._pages:
+            out += self._says("output_text", "text", "", [])
+        return out + self._closed(status)
 
     @property
     def _index(self) -> int:
@@ -135,16 +140,25 @@ class Output:
         if kind == "output_text":
             written["logprobs"] += logprobs
             more = {"logprobs": logprobs}
+            pages, self._pages = self._pages, []
+            out += b"".join([self._cited(page) for page in pages])
         return out + self._told(f"{kind}.delta", delta=text, **self._counted, **more)
 
     def _cites(self, annotation: Any) -> bytes:
         page = annotation.get("url_citation") if isinstance(annotation, dict) else None
-        if not isinstance(page, dict) or self._part is None or self._part["kind"] != "output_text":
+        if not isinstance(page, dict):
             return b""
         made = {"type": "url_citation", **{name: page.get(name) for name in ("url", "start_index", "end_index")}}
         made["title"] = page.get("title") or ""
-        place = len(self._part["part"]["annotations"])
-        self._part["part"]["annotations"].append(made)
+        if self._part is None or self._part["kind"] != "output_text":
+            self._pages.append(made)
+            return b""
+        return self._cited(made)
+
+    def _cited(self, made: Item) -> bytes:
+        listed: list[Item] = (self._part or {})["part"]["annotations"]
+        place = len(listed)
+        listed.append(made)
         return self._told("output_text.annotation.added", annotation=made, annotation_index=place, **self._counted)
 
     def _thinks(self, detail: Detail) -> bytes:
