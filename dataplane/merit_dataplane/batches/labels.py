@@ -14,6 +14,7 @@ from merit_dataplane.batches.ids import Ids, decoded, encoded
 from merit_dataplane.feedback.answer_id import Labels
 from merit_dataplane.wire.errors import RequestError
 
+_MOST_BYTES = 255
 _MOST_NAME_BYTES = 150
 _MOST_PAIRS, _MOST_VALUE = 16, 512
 _MARK, _FILE, _BATCH = "merit", b"label of a file", b"label of a batch"
@@ -69,8 +70,9 @@ def hash_of_endpoint(name: str) -> int:
 
 def labelled_name(ids: Ids, provider: str, label: FileLabel, name: str) -> str:
     """The name that the provider gets."""
-    kept = name.encode("utf-8", "replace")[-_MOST_NAME_BYTES:].decode("utf-8", "ignore")
-    return f"{_MARK}.{encoded(ids.seal(provider, _FILE, _encode(label)))}.{kept}"
+    head = f"{_MARK}.{encoded(ids.seal(provider, _FILE, _encode(label)))}."
+    room = min(_MOST_NAME_BYTES, _MOST_BYTES - len(head))  # a long cost leaves less
+    return head + name.encode("utf-8", "replace")[-room:].decode("utf-8", "ignore")
 
 
 def read_name(ids: Ids, provider: str, name: str) -> tuple[FileLabel, str] | None:

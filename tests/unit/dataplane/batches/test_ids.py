@@ -1,7 +1,7 @@
 """Ids of files and batches: one consumer's alone, the same in every pod, and nobody else can make one."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from merit_dataplane.batches.id_key import IdKey
@@ -87,6 +87,7 @@ def test_an_id_of_a_provider_that_is_gone_says_so() -> None:
     assert raised.value.status == 404
 
 
+@example(name="x" * 400, lines=50_000, cost=10**15)
 @given(name=NAMES | st.text(max_size=400), lines=st.integers(0, 50_000), cost=st.integers(0, 10**15))
 def test_a_label_travels_in_a_name_that_every_disk_takes(name: str, lines: int, cost: int) -> None:
     label = FileLabel(b"12345678", 65535, "a1b2c3d4e5f6", "chat/completions", lines, 10**9, cost)
