@@ -280,7 +280,7 @@ async def _refused(
 ) -> Whole:
     """An error that is the client's own. Raises AttemptFailedError for others. `given`: the body where it is read."""
     retry_after, why, said = asked_to_wait(response.header, time.time()), "", ""
-    if _clients_mistake(status) or dialect.reads_refusals:
+    if given is not None or _clients_mistake(status) or dialect.reads_refusals:
         body = await response.read(_MAX_ERROR_BYTES) if given is None else given
         body = without_secrets(body, provider)
         status, body, asked, why = dialect.error(status, body, response.header)
@@ -291,8 +291,6 @@ async def _refused(
                 raise AttemptFailedError("context_too_long", "the context is too long", status=status, whole=whole)
             return whole
         retry_after, said = asked if retry_after is None else retry_after, error_message(body)
-    elif given is not None:
-        said = error_message(without_secrets(given, provider))
     else:
         said = await _words(response, dialect, provider)
     said, message = _MASKED.sub("***", said), f"the provider answered {status}"
